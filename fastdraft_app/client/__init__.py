@@ -1,0 +1,1 @@
+"""The only place of the app that starts processes."""

@@ -1,0 +1,64 @@
+"""Downloading a model: ``fastdraft download`` in a process of its own, which tells how far it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from fastdraft_app.client.command import COMMAND
+from fastdraft_app.client.process import kill, read_lines
+from fastdraft_core.events import Progress, decode_message
+from fastdraft_core.jobs.processes import python_environment
+
+
+class Downloader:
+    """One download at a time. ``told`` is what the process said last."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        """What is being downloaded; empty for nothing."""
+        self.told = Progress(what="")
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopped = False
+
+    async def run(self, name: str, changed: Callable[[], None]) -> tuple[bool, str]:
+        """Download ``name``; ``changed`` is called when there is news. Returns whether it came, and what to say.
+
+        Raises:
+            OSError: the process cannot be started.
+        """
+        self.name, self.told, self._stopped = name, Progress(what=f"asking the hub for {name}"), False
+        try:
+            return await self._run(changed)
+        finally:
+            kill(self._process)
+            self.name, self._process = "", None
+
+    async def _run(self, changed: Callable[[], None]) -> tuple[bool, str]:
+        self._process = process = await asyncio.create_subprocess_exec(
+            *COMMAND, "download", self.name, "--json", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE, env=python_environment(), start_new_session=True,
+        )  # fmt: skip
+        assert process.stderr is not None
+        _, talk = await asyncio.gather(read_lines(process, self._take, changed), process.stderr.read())
+        if await process.wait() == 0:
+            return True, f"{self.name} is in the Hugging Face cache."
+        if self._stopped:
+            return False, f"{self.name}: what has come is kept; the next download goes on from there."
+        said = talk.decode("utf-8", errors="replace").strip().splitlines() or ["the process ended without a word"]
+        return False, said[-1].removeprefix("fastdraft: ")
+
+    def _take(self, line: bytes) -> None:
+        try:
+            event = decode_message(line)
+        except msgspec.MsgspecError:
+            return
+        if isinstance(event, Progress):
+            self.told = event
+
+    def stop(self) -> None:
+        """End it; what has come stays for the next time."""
+        self._stopped = True
+        kill(self._process)

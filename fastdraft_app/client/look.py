@@ -1,0 +1,46 @@
+"""What the wizard shows of machine and data: the command line finds it out, in processes of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from fastdraft_app.client.command import fastdraft
+from fastdraft_app.client.train import scratch_recipe
+from fastdraft_core.events import Previewed, decode_message
+from fastdraft_core.training.recipe import Recipe
+
+_TELLING = ("device ", "hpu", "bf16", "cores", "memory")
+
+
+async def devices() -> list[tuple[str, str]]:
+    """What can train here, as ``fastdraft doctor`` says it: names and words; empty where it says nothing.
+
+    Raises:
+        OSError: the process cannot be started.
+    """
+    _, lines, _ = await fastdraft("doctor", "--json", outlive=False)
+    try:
+        found: list[dict[str, Any]] = msgspec.json.decode(lines[-1]) if lines else []
+        return [(check["name"], check["value"]) for check in found if check["name"].startswith(_TELLING)]
+    except (msgspec.MsgspecError, KeyError, TypeError, AttributeError):
+        return []
+
+
+async def preview(recipe: Recipe, sources: Sequence[str]) -> list[Previewed] | str:
+    """Samples of ``sources``, or the sentence that says why there are none.
+
+    Raises:
+        OSError: the recipe cannot be written, or the process not be started.
+    """
+    named = [part for source in sources for part in ("--source", source)]
+    code, lines, talk = await fastdraft("preview", str(scratch_recipe(recipe)), *named, "--json", outlive=False)
+    try:
+        found = [event for line in lines if isinstance(event := decode_message(line.encode()), Previewed)]
+    except msgspec.MsgspecError as error:
+        return f"What the preview said cannot be read ({error})."
+    if code or not found:
+        return (talk or ["There are no documents in these sources."])[-1].removeprefix("fastdraft: ")
+    return found

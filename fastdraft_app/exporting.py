@@ -1,0 +1,31 @@
+"""Exporting a model while one does something else, with a toast for how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from textual.app import App
+
+from fastdraft_app.client.convert import convert
+
+
+def export(
+    app: App[None], name: str, model: str, output: Path, *, target: str = "", then: Callable[[], object]
+) -> None:
+    """Write an int8 IR of ``model`` to ``output`` in a process of its own; ``then`` is called when it has ended."""
+    if output.exists():
+        app.notify(f"{output} is there already; delete that first.", severity="warning", markup=False)
+        return
+    app.notify(f"Exporting {name} to int8 for OpenVINO; this goes on wherever you are.", markup=False)
+
+    async def work() -> None:
+        try:
+            done, told = await convert(model, output, target)
+        except OSError as error:
+            done, told = False, f"The converter could not be started ({error})."
+        title, severity = ("Exported", "information") if done else ("Not exported", "error")
+        app.notify(told, title=title, severity=severity, markup=False, timeout=12)  # type: ignore[arg-type]
+        then()
+
+    app.run_worker(work(), group="export", exit_on_error=False)

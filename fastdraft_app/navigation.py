@@ -1,0 +1,43 @@
+"""The screens that there are, with their keys. A screen still to come is not here, so nothing leads to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.binding import Binding, BindingType
+
+
+@dataclass(frozen=True)
+class Place:
+    """A screen one can go to; ``mode`` is its name in the app."""
+
+    key: str
+    mode: str
+    title: str
+    about: str
+
+
+PLACES = (
+    Place("1", "live", "live", "one prompt decoded both ways, side by side"),
+    Place("2", "sweep", "sweep", "which draft and which gamma are worth it here, measured"),
+    Place("3", "train", "train", "a draft for your target, in eight pages"),
+    Place("4", "jobs", "jobs", "trainings that run, wait or have ended"),
+    Place("5", "results", "results", "sweeps that were kept: open, compare, export"),
+    Place("6", "models", "models", "models on this machine, what fits what, and published drafts"),
+)
+"""In the order of their keys: live, sweep, train, jobs, results, models, system will be 1 to 7."""
+
+
+def bindings() -> list[BindingType]:
+    """A key for each place; the footer shows them once there is a choice."""
+    return [
+        Binding(
+            place.key,
+            f"switch_mode('{place.mode}')",
+            place.title,
+            id=f"app.go-{place.mode}",
+            show=len(PLACES) > 1,
+            tooltip=f"{place.title} screen: {place.about}",
+        )
+        for place in PLACES
+    ]

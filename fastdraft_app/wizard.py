@@ -1,0 +1,206 @@
+"""The training wizard without its screen: what was answered, and the recipe that follows from it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from fastdraft_app.wizard_fields import DEVICE, DEVICES, FIELDS, OWN, PRESET, PRESETS, STEPS, Field, Step
+from fastdraft_app.wizard_values import get_value, read, set_value, write
+from fastdraft_core import places
+from fastdraft_core.catalog import resolve
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.files import write_atomic
+from fastdraft_core.training.recipe import ModelShape, Recipe, dump_recipe, load_recipe, parse_recipe
+
+FIRST_RECIPE = "demo-tiny"
+FIRST_NAME = "my-draft"
+
+
+class Answers:
+    """A recipe as it is being edited: what it is based on, and what was typed over it, be it wrong."""
+
+    def __init__(self, base: dict[str, Any], typed: Mapping[str, str] | None = None) -> None:
+        self.base = base
+        self.typed: dict[str, str] = dict(typed or {})
+
+    @classmethod
+    def fresh(cls) -> Answers:
+        """The answers that work without a change: a tiny draft of the bundled target."""
+        return cls.of(load_recipe(FIRST_RECIPE), FIRST_NAME)
+
+    @classmethod
+    def of(cls, recipe: Recipe, name: str = "") -> Answers:
+        """The answers that give ``recipe``, under a name that no job has yet; a stage that it lacks is left out."""
+        base = {**dump_recipe(recipe), "name": free_name(name or recipe.name)}
+        usual = dump_recipe(load_recipe(FIRST_RECIPE))
+        missing = {stage: {**usual[stage], "skip": True} for stage in ("pt", "cp", "ft") if stage not in base}
+        return cls({"synthesis": usual["synthesis"], **missing, **base}, {})
+
+    def text(self, field: Field) -> str:
+        """What stands in the field."""
+        if field.path in self.typed:
+            return self.typed[field.path]
+        if field.path == PRESET:
+            return self._preset()
+        return DEVICES[0] if field.path == DEVICE else write(get_value(self.base, field.path), field)
+
+    def set(self, field: Field, text: str) -> None:
+        """Somebody typed or chose this."""
+        self.typed[field.path] = text
+        if field.path == PRESET and text in PRESETS:
+            shape = msgspec.to_builtins(load_recipe(PRESETS[text]).model)
+            self.typed |= {
+                path: write(shape[path.removeprefix("model.")], one)
+                for path, one in FIELDS.items()
+                if path.startswith("model.")
+            }
+        elif field.path.startswith("model."):
+            self.typed.pop(PRESET, None)
+
+    @property
+    def device(self) -> str:
+        """As ``--device`` takes it."""
+        chosen = self.text(FIELDS[DEVICE])
+        return "" if chosen == DEVICES[0] else chosen
+
+    def problem(self, field: Field) -> str:
+        """What is wrong with the field, in a sentence; empty if nothing."""
+        try:
+            read(self.text(field), field)
+            _RULES.get(field.path, _no_rule)(self)
+        except FastdraftError as error:
+            return error.message
+        except ValueError as error:
+            return str(error)
+        except OSError as error:
+            return f"This cannot be looked at ({error.strerror or error})."
+        return ""
+
+    def whole_problem(self, step: Step) -> str:
+        """What does not fit together in the recipe as a whole; nothing while a field of the page itself is wrong."""
+        if self.problems(step):
+            return ""
+        try:
+            parse_recipe(self._data(), "The recipe")
+        except FastdraftError as error:
+            return error.message
+        except ValueError:
+            # A field of another page is wrong, which says so itself.
+            return ""
+        return ""
+
+    def problems(self, step: Step) -> list[str]:
+        """What is wrong on a page."""
+        return [f"{field.label}: {told}" for field in step.fields if (told := self.problem(field))]
+
+    def recipe(self) -> Recipe:
+        """The recipe.
+
+        Raises:
+            FastdraftError: a field, or the whole, makes no sense; the message says where.
+        """
+        wrong = [told for step in STEPS for told in self.problems(step)]
+        if wrong:
+            raise FastdraftError(f"{wrong[0].rstrip('.')}.")
+        return parse_recipe(self._data(), "The recipe")
+
+    def shape(self) -> ModelShape | None:
+        """The draft's shape, where it makes sense."""
+        with suppress(FastdraftError, ValueError, msgspec.ValidationError):
+            return msgspec.convert(self._data()["model"], ModelShape)
+        return None
+
+    def _data(self) -> dict[str, Any]:
+        data = copy.deepcopy(self.base)
+        for path, text in self.typed.items():
+            if path not in (DEVICE, PRESET) and path in FIELDS:
+                set_value(data, path, read(text, FIELDS[path]))
+        written = data.get("synthesis") or {}
+        # Shares belong to temperatures that there are no more.
+        if len(written.get("shares") or ()) != len(written.get("temperatures") or ()):
+            written.pop("shares", None)
+        return data
+
+    def _preset(self) -> str:
+        shape = self.shape()
+        return next((name for name, recipe in PRESETS.items() if load_recipe(recipe).model == shape), OWN)
+
+    # --- kept over sessions -------------------------------------------------------------------
+
+    def keep(self) -> None:
+        """Write the answers down; where that fails, the session goes on without."""
+        with suppress(OSError):
+            write_atomic(_place(), msgspec.json.encode({"base": self.base, "typed": self.typed}))
+
+    @classmethod
+    def kept(cls) -> Answers:
+        """The answers of last time; fresh ones where there are none, or damaged ones."""
+        try:
+            data = msgspec.json.decode(_place().read_bytes())
+            typed = {path: text for path, text in data["typed"].items() if path in FIELDS and isinstance(text, str)}
+            parse_recipe(data["base"], "The answers")
+            return cls(data["base"], typed)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, FastdraftError, KeyError, TypeError, AttributeError):
+            return cls.fresh()
+
+    @staticmethod
+    def forget() -> None:
+        """Begin anew next time."""
+        with suppress(OSError):
+            _place().unlink()
+
+
+def free_name(name: str) -> str:
+    """``name``, with a number where a job is called so already."""
+    taken, number, found = places.jobs(), 1, name
+    while (taken / found).exists():
+        number += 1
+        found = f"{name}-{number}"
+    return found
+
+
+def parameters(shape: ModelShape, vocab_size: int) -> int:
+    """Weights of a Llama-like model of this shape."""
+    width, keys = shape.hidden_size, shape.hidden_size // shape.num_heads * shape.num_kv_heads
+    layer = 2 * width * width + 2 * width * keys + 3 * width * shape.intermediate_size + 2 * width
+    return vocab_size * width * (1 if shape.tie_embeddings else 2) + shape.num_layers * layer + width
+
+
+def _no_rule(answers: Answers) -> None:
+    del answers
+
+
+def _check_target(answers: Answers) -> None:
+    resolve(answers.text(FIELDS["target"]).strip())
+
+
+def _check_name(answers: Answers) -> None:
+    name = answers.text(FIELDS["name"]).strip()
+    if (places.jobs() / name).exists():
+        raise ValueError(f"There is a job {name!r} already; take another name, such as {free_name(name)}.")
+
+
+def _divides(outer: str, inner: str) -> Callable[[Answers], None]:
+    def check(answers: Answers) -> None:
+        whole, part = (read(answers.text(FIELDS[f"model.{name}"]), FIELDS[f"model.{name}"]) for name in (outer, inner))
+        if whole % part:
+            raise ValueError(f"{outer} {whole} must be a multiple of {inner} {part}.")
+
+    return check
+
+
+_RULES: dict[str, Callable[[Answers], None]] = {
+    "target": _check_target,
+    "name": _check_name,
+    "model.num_heads": _divides("hidden_size", "num_heads"),
+    "model.num_kv_heads": _divides("num_heads", "num_kv_heads"),
+}
+
+
+def _place() -> Any:
+    return places.config() / "wizard.json"

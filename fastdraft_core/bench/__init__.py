@@ -1,0 +1,1 @@
+"""Measure pairs: prompts, interleaved runs, intervals, costs and predictions."""

@@ -1,0 +1,45 @@
+"""How likely each token of a text is to be accepted, had the draft proposed it: acceptance without decoding.
+
+Given the text, the fate of a drafted token at position t does not depend on gamma. Greedy: it is accepted exactly when
+the draft's best token there is the text's. Sampled: of the tokens that the rule of Leviathan et al. (2211.17192, algorithm 1)
+emits as x, the share min(p(x), q(x)) / p(x) is accepted ones, whatever happened before. So one autoregressive text, read by the
+draft in a few passes, holds the acceptance of every gamma (``surface.py``), with the draws averaged out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from fastdraft_core.decoding.sampling import Sampling, process
+from fastdraft_core.runtimes.base import Runtime
+
+#: Tokens a pass: logits of a large vocabulary would otherwise fill the memory.
+_CHUNK = 32
+
+
+def probabilities(runtime: Runtime, prompt: Sequence[int], text: Sequence[int], sampling: Sampling) -> list[float]:
+    """What ``runtime`` gives each token of ``text`` but the first, after ``prompt`` and the tokens before it.
+
+    Greedy, that is 1 for its best token and 0 for any other. The first token is the prefill's and is never drafted.
+    """
+    runtime.prefill(list(prompt))
+    found: list[float] = []
+    for start in range(0, len(text) - 1, _CHUNK):
+        read = list(text[start : min(start + _CHUNK, len(text) - 1)])
+        logits = runtime.forward(read)
+        following = torch.tensor(text[start + 1 : start + 1 + len(read)], device=logits.device)
+        if sampling.greedy:
+            found += (logits.argmax(-1) == following).double().tolist()
+        else:
+            found += process(logits, sampling).gather(1, following[:, None])[:, 0].double().tolist()
+    return found
+
+
+def chances(p: Sequence[float], q: Sequence[float]) -> list[float]:
+    """The chance min(1, q/p) that a token of the text was an accepted one, at each position.
+
+    Rounding may give a token that the target drew a probability of 0; nothing is promised for it.
+    """
+    return [min(1.0, after / before) if before > 0 else 0.0 for before, after in zip(p, q, strict=True)]

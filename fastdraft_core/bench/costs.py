@@ -1,0 +1,125 @@
+"""What a pass costs, measured: verify cost v(n) and draft cost c, in autoregressive steps (pitfall 24).
+
+Costs are read from real decoding, not from a loop of bare passes: sampling, the other model's use of the caches and
+growing contexts are in them. A probe decodes with another block length in every block, so that all of them are measured
+side by side.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from fastdraft_core.decoding.drafters import Drafter
+from fastdraft_core.decoding.metrics import block_efficiency, predicted_speedup
+from fastdraft_core.decoding.records import Pass, Request
+from fastdraft_core.decoding.sampling import Sampling
+from fastdraft_core.decoding.speculative import speculative
+from fastdraft_core.pair import Pair
+
+#: Blocks of each length that a median needs.
+_BLOCKS = 8
+_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """``step_seconds``: an autoregressive step. The others in such steps.
+
+    ``verify[n - 1]`` is v(n), a target pass over n tokens; v(1) lacks of 1 what sampling takes. ``draft`` is c, one
+    draft step with its sampling; ``overhead`` is what else a block takes.
+    """
+
+    step_seconds: float
+    verify: list[float]
+    draft: float
+    overhead: float
+
+
+class PacedDrafter:
+    """A drafter that proposes as many tokens as ``lengths`` says next, at most what it is asked for."""
+
+    def __init__(self, inner: Drafter, lengths: Iterator[int]) -> None:
+        self._inner = inner
+        self._lengths = lengths
+        self.logits: list[torch.Tensor] = []
+
+    def start(self, ids: list[int]) -> None:
+        """Read a new prompt."""
+        self._inner.start(ids)
+
+    def propose(
+        self, ids: list[int], gamma: int, sampling: Sampling, stream: torch.Generator
+    ) -> tuple[list[int], torch.Tensor | None]:
+        """As the drafter inside, for the next length."""
+        return self._inner.propose(ids, min(gamma, next(self._lengths)), sampling, stream)
+
+    def keep(self, length: int) -> None:
+        """Forget what was read past the first ``length`` tokens."""
+        self._inner.keep(length)
+
+
+class Probe:
+    """Collects what ``costs_of`` needs for one draft, run by run."""
+
+    def __init__(self, pair: Pair, max_gamma: int) -> None:
+        self.baseline: list[Pass] = []
+        self.blocks: list[Pass] = []
+        self._pair = pair
+        self._max_gamma = max_gamma
+        self._lengths = itertools.cycle(range(max_gamma, 0, -1))
+
+    def run(self, request: Request) -> None:
+        """Decode ``request`` once, changing the block length in every block."""
+        drafter = PacedDrafter(self._pair.drafter(), self._lengths)
+        records = speculative(self._pair.target, drafter, request, self._max_gamma)
+        self.blocks += [record for record in records if isinstance(record, Pass)]
+
+    @property
+    def enough(self) -> bool:
+        """Whether every block length was seen often enough for a median."""
+        seen = Counter(len(p.drafted) for p in self.blocks)
+        return all(seen[width] >= _BLOCKS for width in range(1, self._max_gamma + 1))
+
+    def costs(self) -> Costs:
+        """The costs seen so far."""
+        return costs_of(self.baseline, self.blocks, self._max_gamma)
+
+
+def costs_of(baseline: Sequence[Pass], blocks: Sequence[Pass], max_gamma: int) -> Costs:
+    """Medians of autoregressive passes and of speculative blocks of several lengths.
+
+    A length that no text left room for costs what the next shorter one does; no block of it will be decoded either.
+    """
+    step = statistics.median(p.verify_seconds + p.overhead_seconds for p in baseline)
+    verify = [statistics.median(p.verify_seconds for p in baseline) / step]
+    for width in range(1, max_gamma + 1):
+        seen = [p.verify_seconds for p in blocks if len(p.drafted) == width]
+        verify.append(statistics.median(seen) / step if seen else verify[-1])
+    drafting = [p.draft_seconds / len(p.drafted) for p in blocks if p.drafted]
+    overhead = statistics.median(p.overhead_seconds for p in blocks)
+    return Costs(step, verify, statistics.median(drafting) / step if drafting else 0.0, overhead / step)
+
+
+def measure_costs(pair: Pair, requests: Sequence[Request], max_gamma: int) -> Costs:
+    """The costs of a pair on ``requests``: run in turn, both modes, until every block length was seen often enough."""
+    pair.warm_up("ar", requests[0], 0)
+    pair.warm_up("sd", requests[0], max_gamma)
+    probe = Probe(pair, max_gamma)
+    for request in itertools.islice(itertools.cycle(requests), _ROUNDS * len(requests)):
+        probe.baseline += [r for r in pair.decode("ar", request, 0) if isinstance(r, Pass)]
+        probe.run(request)
+        if probe.enough:
+            break
+    return probe.costs()
+
+
+def predict(passes: Sequence[Pass], costs: Costs, gamma: int) -> float:
+    """The predicted speed-up of measured passes: their tau and overhead with the measured costs."""
+    overhead = sum(p.overhead_seconds for p in passes) / len(passes) / costs.step_seconds
+    return predicted_speedup(block_efficiency(passes), gamma, costs.draft, costs.verify[gamma], overhead)

@@ -1,0 +1,51 @@
+"""Prompts to measure with: the bundled ones by task, or lines of a file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastdraft_core import places
+from fastdraft_core.bench.rows import file_rows, has_rows, read_text
+from fastdraft_core.errors import FastdraftError
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A text to continue and the task it belongs to."""
+
+    task: str
+    name: str
+    text: str
+
+
+def bundled_prompts(task: str | None = None) -> list[Prompt]:
+    """The project's own prompts, all or those of one task (``code`` or ``text``).
+
+    Raises:
+        FastdraftError: there is no such task.
+    """
+    data = tomllib.loads((places.assets() / "demo" / "prompts.toml").read_text(encoding="utf-8"))
+    prompts = [Prompt(**entry) for entry in data["prompt"]]
+    chosen = [p for p in prompts if task in (None, p.task)]
+    if not chosen:
+        raise FastdraftError(f"There is no task {task!r}; bundled: {', '.join(sorted({p.task for p in prompts}))}.")
+    return chosen
+
+
+def file_prompts(path: Path, field: str = "prompt") -> list[Prompt]:
+    """Prompts of a file: every row of a ``.jsonl`` or ``.json`` (its ``field``), or any other file as one prompt.
+
+    Raises:
+        FastdraftError: the file cannot be read, or a row lacks the field.
+    """
+    task = path.name.partition(".")[0]
+    if not has_rows(path):
+        return [Prompt(task, path.name, read_text(path))]
+    prompts = []
+    for number, row in enumerate(file_rows(path), 1):
+        if field not in row:
+            raise FastdraftError(f"{path}, row {number}: there is no JSON object with the field {field!r}.")
+        prompts.append(Prompt(task, f"{path.name}:{number}", str(row[field])))
+    return prompts

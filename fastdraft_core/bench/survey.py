@@ -1,0 +1,118 @@
+"""What passes cost and how much is accepted on one task at one temperature, and the surface that follows from it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from fastdraft_core.bench.acceptance import chances, probabilities
+from fastdraft_core.bench.costs import Probe
+from fastdraft_core.bench.lineup import Lineup
+from fastdraft_core.bench.surface import predicted
+from fastdraft_core.bench.tasks import Task
+from fastdraft_core.decoding.records import Pass, Request
+from fastdraft_core.decoding.sampling import Sampling
+from fastdraft_core.events import CostsMeasured, Event
+
+#: Between the seeds of two repeats, more than a task has prompts.
+_SEED_STEP = 1 << 16
+#: Tokens of a probe where time is short, for each token of the longest block: every length comes up about once.
+_SHORT_PROBE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One task at one temperature: its requests by prompt."""
+
+    task: Task
+    sampling: Sampling
+    requests: list[Request]
+
+    def request(self, prompt: int, repeat: int) -> Request:
+        """Sampled repeats draw other texts, so that the interval knows of them; greedy ones are the same."""
+        request = self.requests[prompt]
+        return replace(request, seed=request.seed + repeat * _SEED_STEP)
+
+
+class Survey:
+    """Autoregressive texts and probes of every draft, prompt by prompt; what is known can be told after any of them."""
+
+    def __init__(self, group: Group, lineup: Lineup, gammas: Sequence[int]) -> None:
+        self._group = group
+        self._lineup = lineup
+        self._gammas = gammas
+        self._pair = next(iter(lineup.values()))
+        self._probes = {name: Probe(pair, max(gammas)) for name, pair in lineup.items()}
+        self._texts: dict[str, list[int]] = {name: [] for name in lineup}
+        """The prompts that each draft was probed on in the first round."""
+        self._emitted: list[list[int]] = []
+        self._baseline: list[Pass] = []
+
+    @property
+    def begun(self) -> bool:
+        """Whether every draft was probed on some prompt."""
+        return all(self._texts.values())
+
+    @property
+    def enough(self) -> bool:
+        """Whether every block length was seen often enough for a median."""
+        return all(probe.enough for probe in self._probes.values())
+
+    def step(self, number: int, repeat: int, check: Callable[[], None], until: float) -> None:
+        """Decode prompt ``number`` in both modes with every draft; ``check`` may raise before each run.
+
+        Where whole texts would take longer than ``until``, drafts are probed on the beginnings alone.
+        """
+        check()
+        request, begun = self._group.request(number, repeat), time.monotonic()
+        records = list(self._pair.decode("ar", request, 0))
+        self._baseline += [record for record in records if isinstance(record, Pass)]
+        if not repeat:
+            self._emitted.append([token for record in records for token in record.emitted])
+        now = time.monotonic()
+        if now + (now - begun) * len(self._probes) > until:
+            short = _SHORT_PROBE * max(self._gammas)
+            request = replace(request, max_new_tokens=min(request.max_new_tokens, short))
+        for name, probe in self._probes.items():
+            check()
+            if not probe.enough:
+                probe.run(request)
+            if not repeat:
+                self._texts[name].append(number)
+
+    def told(self) -> Iterator[Event]:
+        """Costs and the predicted surface of every draft that was probed."""
+        task, temperature = self._group.task.name, self._group.sampling.temperature
+        likely = [self._target_chances(number) for number in range(len(self._emitted))]
+        for name, numbers in self._texts.items():
+            if not numbers:
+                continue
+            probe = self._probes[name]
+            probe.baseline = self._baseline
+            costs = probe.costs()
+            yield CostsMeasured(
+                name=name,
+                task=task,
+                temperature=temperature,
+                step_seconds=costs.step_seconds,
+                verify=costs.verify,
+                draft=costs.draft,
+                overhead=costs.overhead,
+            )
+            fates = [self._fate(name, number, likely[number]) for number in numbers]
+            for gamma in self._gammas:
+                yield predicted(fates, costs, draft=name, gamma=gamma, temperature=temperature, task=task)
+
+    def _target_chances(self, number: int) -> list[float]:
+        text, sampling = self._emitted[number], self._group.sampling
+        if sampling.greedy:
+            return [1.0] * (len(text) - 1)
+        return probabilities(self._pair.target, self._group.requests[number].prompt, text, sampling)
+
+    def _fate(self, name: str, number: int, likely: list[float]) -> list[float]:
+        """A draft's chances of acceptance along one text."""
+        draft = self._lineup[name].draft
+        assert draft is not None
+        prompt = self._group.requests[number].prompt
+        return chances(likely, probabilities(draft, prompt, self._emitted[number], self._group.sampling))

@@ -1,0 +1,241 @@
+"""What is measured on: the paper's tasks and others, with their templates and lengths. This is the one place for them.
+
+The paper names its tasks and nothing of their prompts or lengths, so those here are this project's own. The prompts of a
+task are spread evenly over its rows, so that one run differs from the next in nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from fastdraft_core.bench.prompts import bundled_prompts, file_prompts
+from fastdraft_core.bench.rows import Row, file_rows, hub_rows
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import TaskCard
+from fastdraft_core.pair import Pair
+
+_Item = TypeVar("_Item")
+
+#: New tokens after each bundled prompt or prompt of a plain file, and prompts a task.
+LENGTH = 64
+PROMPTS = 6
+_ROUNDS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A public benchmark: where it lies on the hub (id, configuration, split) and how a row becomes a prompt.
+
+    Of a field that is a list, such as the turns of a conversation, the first item is used.
+    The first of ``templates`` whose fields the row has is used; ``cut`` is the field that is shortened where a context
+    is too small, and to its first ``words`` where that makes the task. ``chat`` None means the model's chat
+    template where it has one; a text to be continued never stands in it.
+    """
+
+    hub: tuple[str, str | None, str] | None
+    templates: tuple[str, ...]
+    cut: str
+    length: int
+    chat: bool | None = None
+    words: int | None = None
+
+
+BENCHMARKS = {
+    "cnn-dm": Benchmark(
+        ("abisee/cnn_dailymail", "3.0.0", "test"),
+        ("Summarize the following news article.\n\n{article}\n\nSummary:",),
+        cut="article",
+        length=128,
+    ),
+    "tinystories": Benchmark(
+        ("roneneldan/TinyStories", None, "validation"), ("{text}",), cut="text", length=128, chat=False, words=32
+    ),
+    "dolly": Benchmark(
+        ("databricks/databricks-dolly-15k", None, "train"),
+        ("{prompt}", "{instruction}\n\n{context}\n\nAnswer:", "{instruction}\n\nAnswer:"),
+        cut="context",
+        length=128,
+    ),
+    "humaneval": Benchmark(
+        ("openai/openai_humaneval", None, "test"), ("{prompt}",), cut="prompt", length=128, chat=False
+    ),
+    "mbpp": Benchmark(
+        ("google-research-datasets/mbpp", "full", "test"),
+        ('"""\n{text}\n\n{test_list}\n"""\n',),
+        cut="text",
+        length=128,
+        chat=False,
+    ),
+    "gsm8k": Benchmark(
+        ("openai/gsm8k", "main", "test"), ("Question: {question}\nAnswer:",), cut="question", length=128
+    ),
+    # Not on the hub; its question.jsonl is given as a file.
+    "spec-bench": Benchmark(None, ("{turns}",), cut="turns", length=128),
+}
+#: The paper's four, in its order.
+PAPER = ("cnn-dm", "tinystories", "dolly", "humaneval")
+_BUNDLED = ("code", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A prompt as a row and its template."""
+
+    row: Row
+    template: str
+    cut: str
+
+    def text(self, words: int | None = None) -> str:
+        """The prompt, with at most ``words`` words of the field that may be cut."""
+        row = self.row
+        if words is not None and isinstance(row.get(self.cut), str):
+            row = {**row, self.cut: _first_words(row[self.cut], words)}
+        return self.template.format_map(row)
+
+    @property
+    def words(self) -> int:
+        """Words of the field that may be cut."""
+        return len(str(self.row.get(self.cut, "")).split())
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task ready to run once a pair is known. ``request`` and ``field`` are what was typed for it."""
+
+    name: str
+    request: str
+    source: str
+    sources: list[Source]
+    length: int
+    chat: bool | None = None
+    field: str = ""
+    texts: list[str] = dataclasses.field(default_factory=list)
+    cut: int = 0
+
+    def fitted(self, pairs: Sequence[Pair]) -> Task:
+        """With the texts of the prompts, shortened where prompt and new tokens would not fit into every context.
+
+        Raises:
+            FastdraftError: a prompt does not fit even with one word left.
+        """
+        room = min(r.context_length for p in pairs for r in (p.target, p.draft) if r is not None) - self.length - 1
+        texts = [_fit(source, pairs[0], self.chat, room, self.name) for source in self.sources]
+        return replace(self, texts=texts, cut=sum(t != s.text() for t, s in zip(texts, self.sources, strict=True)))
+
+    def card(self, pair: Pair) -> TaskCard:
+        """The task as it is run with this pair."""
+        template = getattr(pair.tokenizer, "chat_template", None)
+        return TaskCard(
+            name=self.name,
+            request=self.request,
+            field=self.field,
+            source=self.source,
+            template=" | ".join(dict.fromkeys(s.template for s in self.sources)),
+            prompts=len(self.texts),
+            length=self.length,
+            cut=self.cut,
+            chat=bool(template) and self.chat is not False,
+            digest=hashlib.sha256("\0".join(self.texts).encode()).hexdigest()[:16],
+            prompt=self.texts[0],
+        )
+
+
+def load_tasks(asked: str, count: int = PROMPTS, length: int = 0) -> list[Task]:
+    """The tasks of a list such as ``code,text,humaneval=HumanEval.jsonl.gz``; ``length`` 0 means each task's own.
+
+    A name is a bundled task (code, text) or a benchmark, from the hub or from the file after ``=``.
+
+    Raises:
+        FastdraftError: a name is not known, or its rows cannot be read.
+    """
+    names = [part.strip() for part in asked.split(",") if part.strip()]
+    if not names:
+        raise FastdraftError("--task is empty; name at least one task, for example code,text.")
+    tasks = [_load(name, count, length) for name in names]
+    if len({t.name for t in tasks}) < len(tasks):
+        raise FastdraftError("--task names a task twice.")
+    return tasks
+
+
+def file_task(path: Path, field: str, count: int = PROMPTS, length: int = 0) -> Task:
+    """A plain prompt file as a task of its own.
+
+    Raises:
+        FastdraftError: it cannot be read, or a row lacks the field.
+    """
+    prompts = file_prompts(path, field)
+    sources = [Source({"text": p.text}, "{text}", "text") for p in spread(prompts, count)]
+    return Task(prompts[0].task, str(path), path.name, sources, length or LENGTH, field=field)
+
+
+def spread(items: Sequence[_Item], count: int) -> list[_Item]:
+    """At most ``count`` items, evenly spaced over all of them."""
+    count = min(count, len(items))
+    return [items[i * len(items) // count] for i in range(count)]
+
+
+def _load(request: str, count: int, length: int) -> Task:
+    name, _, file = request.partition("=")
+    if name in _BUNDLED and not file:
+        prompts = spread(bundled_prompts(name), count)
+        sources = [Source({"text": p.text}, "{text}", "text") for p in prompts]
+        return Task(name, request, "bundled prompts", sources, length or LENGTH)
+    if name not in BENCHMARKS:
+        known = ", ".join((*_BUNDLED, *BENCHMARKS))
+        raise FastdraftError(f"There is no task {name!r}; use {known}, or --prompt-file for prompts of your own.")
+    benchmark = BENCHMARKS[name]
+    if file:
+        rows, source = file_rows(Path(file)), Path(file).name
+    elif benchmark.hub:
+        rows, source = hub_rows(*benchmark.hub), " ".join(part for part in benchmark.hub if part)
+    else:
+        raise FastdraftError(f"{name} is not on the hub; give its file: --task {name}=FILE.")
+    sources = [_source(row, benchmark, name) for row in spread(rows, count)]
+    return Task(name, request, source, sources, length or benchmark.length, benchmark.chat)
+
+
+def _source(row: Row, benchmark: Benchmark, name: str) -> Source:
+    row = {key: value[0] if isinstance(value, list) and value else value for key, value in row.items()}
+    for template in benchmark.templates:
+        needed = re.findall(r"{(\w+)", template)
+        if all(row.get(f) for f in needed):
+            cut = benchmark.cut if benchmark.cut in needed else needed[0]
+            if benchmark.words is not None:
+                row = {**row, cut: _first_words(row[cut], benchmark.words)}
+            return Source(row, template, cut)
+    wanted = " or ".join(sorted({", ".join(re.findall(r"{(\w+)", t)) for t in benchmark.templates}))
+    raise FastdraftError(f"A row of {name} has no {wanted}; it has {', '.join(map(str, row)) or 'nothing'}.")
+
+
+def _first_words(text: str, count: int) -> str:
+    words = list(re.finditer(r"\S+", text))
+    return text if len(words) <= count else text[: words[count - 1].end()]
+
+
+def _fit(source: Source, pair: Pair, chat: bool | None, room: int, name: str) -> str:
+    words: int | None = None
+    for _ in range(_ROUNDS):
+        text = source.text(words)
+        if not text.strip():
+            raise FastdraftError(f"A prompt of {name} is empty; give some text to continue.")
+        try:
+            size = len(pair.encode(text, chat=chat))
+        except FastdraftError:
+            # It alone fills the context.
+            size = 2 * max(room, 1)
+        if size <= room:
+            return text
+        now = words if words is not None else source.words
+        if now <= 1:
+            break
+        words = max(1, min(now - 1, int(now * room / size)))
+    raise FastdraftError(
+        f"A prompt of {name} and its new tokens do not fit into the context ({room} tokens are left for a prompt). "
+        "Use a smaller --length, or models with a longer context."
+    )

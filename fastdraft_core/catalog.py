@@ -1,0 +1,166 @@
+"""Names that people type, the folders or hub ids that they stand for, and which models are on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from fastdraft_core import places
+from fastdraft_core.errors import FastdraftError
+
+#: The name of the bundled target; ``demo:S`` is its draft S.
+DEMO = "demo"
+#: A folder of models is looked through this deep: ``models/owner/model``.
+_DEPTH = 2
+#: More folders than this are no place for models, such as a home or the root of a disk.
+_MOST_FOLDERS = 500
+
+
+class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A model on this machine. ``name`` is what one types for it; ``weight_bytes`` its files' size; ``folder`` where it lies.
+
+    ``vocab_size`` is the configuration's; a draft fits a target only if their tokenizers agree, which
+    is proved when both are loaded. ``context`` is in tokens, where the configuration tells it.
+    """
+
+    name: str
+    architecture: str
+    vocab_size: int | None
+    weight_bytes: int
+    folder: str = ""
+    context: int | None = None
+
+
+class _Config(msgspec.Struct):
+    """What the list of models needs of a config.json."""
+
+    architectures: list[str] | None = None
+    vocab_size: int | None = None
+    max_position_embeddings: int | None = None
+    text_config: dict[str, object] | None = None
+
+
+def demo_drafts() -> list[str]:
+    """Names of the bundled drafts, smallest first: ``demo:XS``, ``demo:S``, ``demo:M``."""
+    found = {path.parent.name for path in (places.assets() / "demo" / "drafts").glob("*/config.json")}
+    order = ["XS", "S", "M"]
+    return [f"{DEMO}:{size}" for size in sorted(found, key=lambda s: (order.index(s) if s in order else len(order), s))]
+
+
+def resolve(name: str) -> str:
+    """The folder or the hub id that ``name`` stands for: ``demo``, ``demo:S``, a path, or ``owner/model``.
+
+    Raises:
+        FastdraftError: it is a path that does not exist, or a bundled name that there is not.
+    """
+    if name == DEMO or name.startswith(f"{DEMO}:"):
+        return str(_demo_folder(name))
+    path = Path(name)
+    # A tilde before a name that no user has stays as it is.
+    with contextlib.suppress(RuntimeError):
+        path = path.expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise FastdraftError(
+                f"{path} has no config.json, so it is not a model folder. Give a Hugging Face model folder."
+            )
+        return str(path)
+    if path.exists():
+        raise FastdraftError(f"{path} is a file; give the folder that holds config.json and the safetensors weights.")
+    looks_like_id = name.count("/") == 1 and not name.startswith((".", "/", "~")) and "\\" not in name
+    if not looks_like_id:
+        raise FastdraftError(f"There is no model folder at {path}. Give a folder, a hub id (owner/model) or {DEMO!r}.")
+    return name
+
+
+def bundled_models() -> list[ModelEntry]:
+    """The bundled target, then its drafts, smallest first."""
+    entries = (_entry(_demo_folder(name), name) for name in _bundled_names())
+    return [entry for entry in entries if entry is not None]
+
+
+def cached_models() -> list[ModelEntry]:
+    """Causal models with weights in the Hugging Face cache, by name; an absent or damaged cache has none."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repositories = scan_cache_dir(hub_cache()).repos
+    except (CacheNotFound, OSError, ValueError):
+        return []
+    found = []
+    for repository in sorted(repositories, key=lambda repository: repository.repo_id.lower()):
+        newest = max(repository.revisions, key=lambda revision: revision.last_modified, default=None)
+        if repository.repo_type == "model" and newest is not None:
+            found.append(_entry(newest.snapshot_path, repository.repo_id))
+    return [entry for entry in found if entry is not None]
+
+
+def models_in(folder: Path, depth: int = _DEPTH) -> list[ModelEntry]:
+    """Causal models with weights in ``folder`` itself or up to ``depth`` levels below it, by path."""
+    entries = (_entry(path, str(path)) for path in _folders(folder, depth))
+    return [entry for entry in entries if entry is not None]
+
+
+def hub_cache() -> Path:
+    """Where Hugging Face models are kept, by its own environment variables."""
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
+
+
+def _bundled_names() -> list[str]:
+    there = (places.assets() / "demo" / "target" / "config.json").is_file()
+    return [*([DEMO] if there else []), *demo_drafts()]
+
+
+def _folders(folder: Path, depth: int) -> Iterator[Path]:
+    """``folder`` and what lies in it; hidden folders and those inside a model are left out."""
+    yield folder
+    try:
+        if depth == 0 or (folder / "config.json").is_file():
+            return
+        inside = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir())
+    except OSError:
+        return
+    for path in inside[:_MOST_FOLDERS]:
+        yield from _folders(path, depth - 1)
+
+
+def _entry(folder: Path, name: str) -> ModelEntry | None:
+    """The entry of a model folder, or None where it holds no causal model with weights that can be used."""
+    try:
+        weights = [*folder.glob("*.safetensors"), *folder.glob("openvino_model.bin")]
+        config = msgspec.json.decode((folder / "config.json").read_bytes(), type=_Config)
+        size = sum(file.stat().st_size for file in weights)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    architecture = next(iter(config.architectures or []), "")
+    if not weights or not architecture.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")):
+        return None
+    inner = (config.text_config or {}).get("vocab_size")
+    vocabulary = config.vocab_size or (inner if isinstance(inner, int) else None)
+    return ModelEntry(
+        name=name,
+        architecture=architecture,
+        vocab_size=vocabulary,
+        weight_bytes=size,
+        folder=str(folder),
+        context=config.max_position_embeddings,
+    )
+
+
+def _demo_folder(name: str) -> Path:
+    demo = places.assets() / "demo"
+    folder = demo / "target" if name == DEMO else demo / "drafts" / name.removeprefix(f"{DEMO}:")
+    if not (folder / "config.json").is_file():
+        bundled = (
+            ", ".join([DEMO, *demo_drafts()])
+            if (demo / "target" / "config.json").is_file()
+            else "none in this installation"
+        )
+        raise FastdraftError(f"There is no bundled model {name!r}; bundled: {bundled}.")
+    return folder

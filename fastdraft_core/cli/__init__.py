@@ -1,0 +1,74 @@
+"""``fastdraft``: every screen's headless twin. Data goes to stdout, talk to stderr.
+
+Exit codes: 0 done, 1 failed (or a check did not pass), 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+from rich.console import Console
+
+from fastdraft_core import __version__, places
+from fastdraft_core.errors import FastdraftError
+
+app = typer.Typer(
+    name="fastdraft",
+    help="Train, run and measure draft models for speculative decoding.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+#: For people; ``print`` is for data.
+talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    """Train, run and measure draft models for speculative decoding."""
+
+
+def main() -> None:
+    """Run the command line; a failure is one sentence, its traceback goes to the log."""
+    log = places.log_file("fastdraft")
+    logging.basicConfig(filename=log, level=logging.INFO, format="%(asctime)s %(message)s")
+    from fastdraft_core.cli import (  # noqa: F401 - they register themselves
+        bench,
+        doctor,
+        download,
+        export,
+        generate,
+        jobs,
+        preview,
+        record,
+        results,
+        sweep,
+        train,
+        verify,
+    )
+
+    try:
+        app(prog_name="fastdraft")
+    except FastdraftError as error:
+        logging.getLogger("fastdraft").info("refused: %s", error.message, exc_info=True)
+        talk.print(f"fastdraft: {error.message}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as error:
+        logging.getLogger("fastdraft").exception("unexpected")
+        talk.print(f"fastdraft: unexpected {type(error).__name__}: {error}. The details are in {log}.")
+        sys.exit(1)

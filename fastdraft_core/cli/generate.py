@@ -1,0 +1,129 @@
+"""``fastdraft generate``: decode one prompt, autoregressively or speculatively."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fastdraft_core.cli import app, options, talk
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import Block, Event, FirstToken, RunFinished, encode
+from fastdraft_core.load_options import LoadOptions
+from fastdraft_core.printable import printable
+
+if TYPE_CHECKING:
+    from fastdraft_core.pair import Pair
+
+DEFAULT_PROMPT = "def quicksort(items):\n"
+
+
+@app.command()
+@options.loading
+def generate(
+    target: options.Target,
+    draft: options.Draft = "",
+    prompt: Annotated[str, typer.Option(help="Text to continue.")] = DEFAULT_PROMPT,
+    prompt_file: Annotated[Path | None, typer.Option(help="Read the prompt from a file; - is stdin.")] = None,
+    mode: Annotated[str, typer.Option(help="ar: autoregressive; sd: speculative; default: sd with a draft.")] = "",
+    gamma: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Drafted tokens a block; default: the best of a kept sweep of this pair, else 4.",
+            show_default=False,
+        ),
+    ] = None,
+    length: options.Length = 128,
+    temperature: options.Temperature = 0.0,
+    top_k: options.TopK = 0,
+    top_p: options.TopP = 1.0,
+    seed: options.Seed = 1,
+    chat: Annotated[
+        bool | None, typer.Option("--chat/--no-chat", help="Use the chat template; default: if there is one.")
+    ] = None,
+    json: options.Json = False,
+    *,
+    load: LoadOptions,
+) -> None:
+    """Continue a prompt. Text goes to stdout as it is written; figures go to stderr."""
+    from fastdraft_core.decoding.sampling import Sampling
+
+    mode = mode or ("sd" if draft else "ar")
+    if mode not in ("ar", "sd"):
+        raise FastdraftError(f"There is no mode {mode!r}; use ar or sd.")
+    if mode == "sd" and not draft:
+        raise FastdraftError("--mode sd needs a draft: add --draft, for example --draft demo:S.")
+    text = read_prompt(prompt_file) if prompt_file else prompt
+    pair = options.load_pair(target, draft if mode == "sd" else "", load)
+    sampling = Sampling(temperature, top_k, top_p)
+    request = pair.request(text, max_new_tokens=length, sampling=sampling, seed=seed, chat=chat)
+    if not json:
+        _write(text)
+    gamma = gamma or _calibrated(target, draft if mode == "sd" else "", temperature)
+    for event in pair.events(mode, text, request, gamma):
+        if json:
+            sys.stdout.buffer.write(encode(event))
+            sys.stdout.buffer.flush()
+        else:
+            _write("".join(_texts(event)))
+        if isinstance(event, RunFinished):
+            _write("" if json else "\n")
+            talk.print(_figures(event, pair))
+
+
+def _calibrated(target: str, draft: str, temperature: float) -> int:
+    from fastdraft_core.cpu import cpu_name
+    from fastdraft_core.results.advice import calibrated_gamma
+
+    found = calibrated_gamma(target, draft, temperature, cpu_name())
+    if found.words:
+        talk.print(found.words)
+    return found.gamma
+
+
+def _texts(event: Event) -> list[str]:
+    if isinstance(event, FirstToken):
+        return [event.token.text]
+    if isinstance(event, Block):
+        kept = [t.text for t in event.drafted if t.state == "accepted"]
+        return kept + ([event.extra.text] if event.extra else [])
+    return []
+
+
+def _write(text: str) -> None:
+    # To a terminal, a model's control characters become visible pictures; a pipe gets the very text.
+    if sys.stdout.isatty():
+        text = printable(text)
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _figures(event: RunFinished, pair: Pair) -> str:
+    from fastdraft_core.bandwidth import describe_rate
+
+    m = event.metrics
+    line = f"{m.tokens_per_second:.1f} tokens/s over {m.tokens} tokens ({event.mode}, ended by {event.reason})"
+    if event.mode == "sd":
+        line += (
+            f" · acceptance {m.acceptance:.2f} (accepted/drafted) · tau {m.tau:.2f} · MBSU {m.mbsu:.2f} by parameters"
+            f" · draft {m.draft_share:.0%} verify {m.verify_share:.0%} overhead {m.overhead_share:.0%}"
+        )
+    what = describe_rate(
+        m.gigabytes_per_second, pair.target.card, pair.draft.card if pair.draft else None, pair.threads
+    )
+    return f"{line} · {m.gigabytes_per_second:.1f} GB/s of weights and cache{f' ({what})' if what else ''}"
+
+
+def read_prompt(path: Path) -> str:
+    """The text of a prompt file; ``-`` is standard input.
+
+    Raises:
+        FastdraftError: it is no text.
+    """
+    try:
+        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FastdraftError(f"{path} cannot be read as text ({error}).") from error

@@ -1,0 +1,144 @@
+"""Options that several commands share, each described once."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.load_options import LoadOptions
+
+if TYPE_CHECKING:
+    from fastdraft_core.bench.prompts import Prompt
+    from fastdraft_core.pair import Pair
+
+Target = Annotated[str, typer.Argument(help="Target: demo, a model folder or a hub id.", show_default=False)]
+Draft = Annotated[str, typer.Option(help="Draft: demo:XS, demo:S, demo:M, a model folder or a hub id.")]
+Temperature = Annotated[float, typer.Option(min=0.0, help="Sampling temperature; 0 is greedy.")]
+TopK = Annotated[int, typer.Option(min=0, help="Keep the k most probable tokens; 0 keeps all.")]
+TopP = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Keep the smallest set with this probability; 1 keeps all.")
+]
+Seed = Annotated[int, typer.Option(help="Fixes every random number.")]
+Length = Annotated[int, typer.Option(min=1, help="New tokens.")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16; default: what the processor does well.")]
+Device = Annotated[
+    str, typer.Option(help="cpu, cuda, xpu or hpu (torch); cpu, gpu or npu (openvino); default: the best one found.")
+]
+DraftDevice = Annotated[str, typer.Option(help="The draft's device; default: the target's.")]
+Runtime = Annotated[str, typer.Option(help="torch, openvino, or auto: what was measured faster here for this pair.")]
+Weights = Annotated[
+    str, typer.Option(help="OpenVINO: original, bf16, f16, int8, int8_sym, int4 or int4:GROUP:RATIO; of the target.")
+]
+DraftWeights = Annotated[str, typer.Option(help="The same for the draft.")]
+KvPrecision = Annotated[str, typer.Option(help="OpenVINO: f32, bf16, f16, u8 or u4 keys and values.")]
+Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: all cores that are free for this process.")]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust-remote-code", help="Run Python code that comes WITH the model. Only for models you trust."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON lines instead of text.")]
+Task = Annotated[str, typer.Option(help="Bundled prompts: code or text; default: both.")]
+PromptFile = Annotated[Path | None, typer.Option(help="Prompts from a file: .jsonl by --field, else one text.")]
+Field = Annotated[str, typer.Option(help="Field of a .jsonl prompt file.")]
+
+
+#: How models are loaded, by the names of ``LoadOptions``: every command that loads a pair has all of these.
+_LOADING: dict[str, tuple[Any, Any]] = {
+    "runtime": (Runtime, "auto"),
+    "device": (Device, ""),
+    "draft_device": (DraftDevice, ""),
+    "dtype": (Dtype, ""),
+    "weights": (Weights, ""),
+    "draft_weights": (DraftWeights, ""),
+    "kv_precision": (KvPrecision, ""),
+    "threads": (Threads, 0),
+    "trust_remote_code": (Trust, False),
+}
+
+
+def loading(command: Callable[..., None]) -> Callable[..., None]:
+    """Give ``command`` the options of loading models; it receives them together as ``load``, a ``LoadOptions``."""
+
+    @functools.wraps(command)
+    def with_options(**given: Any) -> None:
+        load = LoadOptions(**{name: given.pop(name) for name in _LOADING})
+        command(**given, load=load)
+
+    own = inspect.signature(command, eval_str=True)
+    parameters = [p for p in own.parameters.values() if p.name != "load"]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in _LOADING.items()
+    ]
+    # Typer reads both: the signature for the defaults, the annotations for the types.
+    with_options.__signature__ = own.replace(parameters=[*parameters, *added])  # type: ignore[attr-defined]
+    with_options.__annotations__ = {p.name: p.annotation for p in [*parameters, *added]}
+    return with_options
+
+
+def load_pair(target: str, draft: str, load: LoadOptions) -> Pair:
+    """Load a pair and say on stderr what is being done, and with how many threads."""
+    from fastdraft_core import pair as pairs
+    from fastdraft_core.cli import talk
+
+    warn_of_code(load)
+    with talk.status("loading") as status:
+        pair = pairs.load_pair(target, draft or None, load, status.update)
+    card, other = pair.target.card, pair.draft.card if pair.draft else None
+    beside = f", draft {other.name} {other.parameters / 1e6:.1f}M" if other else ""
+    talk.print(
+        f"target {card.name} {card.parameters / 1e6:.1f}M{beside} · {pair.runtime} {card.precision} on {card.device} · "
+        f"{pair.threads} threads · loaded in {pair.seconds:.1f} s"
+    )
+    say_runtime(pair)
+    return pair
+
+
+def warn_of_code(load: LoadOptions) -> None:
+    """Say on stderr that foreign code will run, where the user asked for it."""
+    from fastdraft_core.cli import talk
+
+    if load.trust_remote_code:
+        talk.print("Code that comes with the models will run on this machine, because of --trust-remote-code.")
+
+
+def say_runtime(pair: Pair) -> None:
+    """Say on stderr why this runtime, where nobody chose it, and how to have it measured again."""
+    from fastdraft_core.cli import talk
+    from fastdraft_core.runtime_choice import REMEMBERED, choices_file
+
+    if pair.runtime_reason:
+        talk.print(f"runtime {pair.runtime}: {pair.runtime_reason}")
+    if pair.runtime_reason.endswith(REMEMBERED):
+        talk.print(f"To measure both again, delete {choices_file()}", soft_wrap=True)
+
+
+def prompts(task: str, file: Path | None, field: str) -> list[Prompt]:
+    """The prompts that ``--task`` or ``--prompt-file`` name."""
+    from fastdraft_core.bench.prompts import bundled_prompts, file_prompts
+
+    return file_prompts(file, field) if file else bundled_prompts(task or None)
+
+
+def gammas(text: str) -> list[int]:
+    """``1-8`` or ``1,3,5`` as numbers.
+
+    Raises:
+        FastdraftError: it is neither, or a number is below 1.
+    """
+    try:
+        found: set[int] = set()
+        for part in text.split(","):
+            first, dash, last = part.partition("-")
+            found.update(range(int(first), int(last if dash else first) + 1))
+    except ValueError as error:
+        raise FastdraftError(f"--gamma {text} is not understood; write for example 4, 1-8 or 1,3,5.") from error
+    if not found or min(found) < 1:
+        raise FastdraftError("gamma counts drafted tokens and starts at 1.")
+    return sorted(found)

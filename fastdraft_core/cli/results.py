@@ -1,0 +1,142 @@
+"""``fastdraft results``: list, show, compare and export what sweeps found."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastdraft_core.cli import app, options, talk
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.printable import printable
+
+results = typer.Typer(
+    name="results",
+    help="List, show, compare and export what sweeps found.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
+app.add_typer(results)
+
+Name = Annotated[str, typer.Argument(help="A result: its name, the beginning of it, or last.", show_default=False)]
+
+
+class Format(StrEnum):
+    """How a result is exported."""
+
+    MD = "md"
+    CSV = "csv"
+    JSON = "json"
+    SVG = "svg"
+
+
+@results.callback()
+def alone(context: typer.Context) -> None:
+    """List, show, compare and export what sweeps found; without a command: list."""
+    if context.invoked_subcommand is None:
+        list_results(json=False)
+
+
+@results.command("list")
+def list_results(json: options.Json = False) -> None:
+    """Every result, the newest last, with the first sentence of its verdict."""
+    import msgspec
+
+    from fastdraft_core.results import store
+
+    names = store.names()
+    if not names:
+        talk.print("There are no results yet; run fastdraft sweep first.")
+    for name in names:
+        try:
+            result = store.read(name)
+        except FastdraftError as error:
+            talk.print(error.message)
+            continue
+        words = result.verdict.words[0] if result.verdict else "no verdict yet"
+        state = result.finished.reason if result.finished else "unfinished"
+        if json:
+            row = {
+                "name": name,
+                "state": state,
+                "measured": len(result.measured),
+                "points": result.total,
+                "verdict": words,
+            }
+            print(msgspec.json.encode(row).decode())
+        else:
+            print(printable(f"{name}  {len(result.measured)}/{result.total} {state}  {words}"))
+
+
+@results.command()
+def show(name: Name = "last") -> None:
+    """A result as Markdown: the verdict, the surface, every measured point, and how it was measured."""
+    from fastdraft_core.results import store
+    from fastdraft_core.results.export import as_markdown
+
+    print(as_markdown(store.read(store.find(name))), end="")
+
+
+@results.command()
+def compare(first: Name, second: Name) -> None:
+    """Two results side by side; differences beyond the noise of both are marked."""
+    from fastdraft_core.results import store
+    from fastdraft_core.results.compare import compare as differences
+    from fastdraft_core.results.compare import conditions
+    from fastdraft_core.results.export import table
+
+    a, b = (store.read(store.find(name)) for name in (first, second))
+    found = differences(a, b)
+    print(printable(f"A {a.plan.name}\nB {b.plan.name}\n"))
+    for line in conditions(a.plan, b.plan):
+        print(printable(f"differs, {line}"))
+    if not found:
+        raise FastdraftError("The two results have no measured point in common (gamma, temperature and task).")
+    rows = [
+        [
+            f"{d.first.draft} gamma {d.first.gamma}, {d.first.task}, T {d.first.temperature:g}",
+            f"{d.first.speedup:.2f} ({d.first.low:.2f}–{d.first.high:.2f})",
+            f"{d.second.speedup:.2f} ({d.second.low:.2f}–{d.second.high:.2f})",
+            f"{d.ratio - 1:+.1%}",
+            f"{d.mark} in B" if d.mark else "within noise",
+        ]
+        for d in found
+    ]
+    print("\n" + table(["point", "speed-up A (95 %)", "speed-up B (95 %)", "B against A", "difference"], rows))
+    beyond = sum(bool(d.mark) for d in found)
+    print(f"\n{beyond} of {len(found)} common points differ beyond noise.")
+
+
+@results.command()
+def export(
+    name: Name,
+    form: Annotated[Format, typer.Option("--format", help="md, csv, json, or svg for the charts.")] = Format.MD,
+    output: Annotated[Path | None, typer.Option(help="A file, for svg a folder; default: standard output.")] = None,
+) -> None:
+    """Write a result in another form. There is no PNG: any browser makes one of an SVG chart."""
+    from fastdraft_core.results import store
+    from fastdraft_core.results.charts import charts
+    from fastdraft_core.results.export import as_csv, as_json, as_markdown
+
+    result = store.read(store.find(name))
+    if form is Format.SVG:
+        folder = output or Path(f"{result.plan.name}-charts")
+        for file, text in charts(result).items():
+            _write(folder / file, text)
+        return
+    text = {Format.MD: as_markdown, Format.CSV: as_csv, Format.JSON: as_json}[form](result)
+    if output is None:
+        print(text, end="")
+    else:
+        _write(output, text)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise FastdraftError(f"{path} cannot be written ({error.strerror or error}).") from error
+    talk.print(f"wrote {path}")

@@ -1,0 +1,252 @@
+"""``fastdraft sweep``: is it worth it on this machine, with which draft and which gamma?"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fastdraft_core.cli import app, options, talk
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import Event, PointMeasured, RepeatDropped, SweepProgress, encode
+from fastdraft_core.load_options import LoadOptions
+
+if TYPE_CHECKING:
+    from fastdraft_core.bench.lineup import Lineup
+    from fastdraft_core.bench.tasks import Task
+    from fastdraft_core.results.store import Result
+
+#: As for ``fastdraft bench``: shorter runs have hardly a block in them.
+_SHORTEST = 8
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+#: The paper's setting; the rest of its conditions is unknown.
+_PAPER = {"gamma": "3", "temperature": "0.6", "task": "cnn-dm,tinystories,dolly,humaneval"}
+_DEFAULTS = {"gamma": "1-8", "temperature": "0", "task": "code,text"}
+
+
+@app.command()
+@options.loading
+def sweep(
+    target: Annotated[str, typer.Argument(help="Target: demo, a model folder or a hub id.")] = "demo",
+    draft: Annotated[
+        list[str] | None, typer.Option(help="A draft; repeatable. Default for demo: all bundled ones.")
+    ] = None,
+    gamma: Annotated[str, typer.Option(help="Block lengths: 4, 1-8 or 1,3,5. [default: 1-8]")] = "",
+    temperature: Annotated[str, typer.Option(help="Temperatures: 0 (greedy), 0.6 or 0,0.6. [default: 0]")] = "",
+    task: Annotated[
+        str,
+        typer.Option(
+            help="Tasks: code,text (bundled), cnn-dm, tinystories, dolly, humaneval, mbpp, gsm8k, spec-bench; NAME=FILE reads "
+            "a local file. [default: code,text]"
+        ),
+    ] = "",
+    preset: Annotated[str, typer.Option(help="paper: gamma 3, T 0.6, sampled, on the paper's four tasks.")] = "",
+    prompt_file: Annotated[
+        Path | None, typer.Option(help="Prompts of your own instead: .jsonl by --field, else one text.")
+    ] = None,
+    field: options.Field = "prompt",
+    prompts: Annotated[int, typer.Option(min=1, help="Prompts of each task.")] = 6,
+    length: Annotated[int, typer.Option(min=0, help="New tokens of every run; 0: each task's own.")] = 0,
+    within: Annotated[
+        str, typer.Option(help="Repeat until the speed-up's 95 % interval is this narrow: 3% means ±3 %.")
+    ] = "3%",
+    budget: Annotated[str, typer.Option(help="Stop after this time: 90s, 5m or 1h.")] = "5m",
+    top_k: options.TopK = 0,
+    top_p: options.TopP = 1.0,
+    seed: options.Seed = 1,
+    resume: Annotated[
+        str, typer.Option(help="Go on with a result: its name, or last. The other options come from it.")
+    ] = "",
+    json: options.Json = False,
+    *,
+    load: LoadOptions,
+) -> None:
+    """Measure drafts by gamma and say what to use. Ctrl-C stops after the run in progress and keeps what was found."""
+    from fastdraft_core.bench.lineup import choose_drafts
+    from fastdraft_core.bench.setup import Settings, new_plan
+    from fastdraft_core.bench.tasks import file_task, load_tasks
+    from fastdraft_core.results.store import Result
+
+    seconds = _duration(budget)
+    if 0 < length < _SHORTEST:
+        raise FastdraftError(
+            f"--length {length} is too short to measure blocks of drafted tokens; use {_SHORTEST} or more, or 0 for each task's own."
+        )
+    if resume:
+        _run(*_resumed(resume, trust=load.trust_remote_code), seconds, json=json)
+        return
+    chosen = _preset(preset, gamma=gamma, temperature=temperature, task=task)
+    settings = Settings(
+        gammas=options.gammas(chosen["gamma"]),
+        temperatures=_temperatures(chosen["temperature"]),
+        top_k=top_k,
+        top_p=top_p,
+        precision=_share(within),
+        budget=seconds,
+        seed=seed,
+    )
+    drafts = choose_drafts(target, draft or [])
+    if prompt_file:
+        tasks = [file_task(prompt_file, field, prompts, length)]
+    else:
+        tasks = load_tasks(chosen["task"], prompts, length)
+    lineup = _load(target, drafts, load)
+    tasks = [t.fitted(list(lineup.values())) for t in tasks]
+    plan = new_plan(lineup, load, tasks, settings, shlex.join(["fastdraft", *sys.argv[1:]]))
+    _run(lineup, tasks, Result(plan), seconds, json=json)
+
+
+def _resumed(name: str, *, trust: bool) -> tuple[Lineup, list[Task], Result]:
+    """What a kept result was measuring, loaded as then."""
+    from fastdraft_core.bench.setup import check_same, tasks_of
+    from fastdraft_core.results import store
+
+    result = store.read(store.find(name))
+    plan = result.plan
+    load = LoadOptions(**plan.load, trust_remote_code=trust)
+    lineup = _load(plan.target.name, [card.name for card in plan.drafts], load)
+    tasks = [t.fitted(list(lineup.values())) for t in tasks_of(plan)]
+    check_same(plan, lineup, tasks)
+    return lineup, tasks, result
+
+
+def _load(target: str, drafts: list[str], load: LoadOptions) -> Lineup:
+    from fastdraft_core.bench.lineup import load_lineup
+
+    options.warn_of_code(load)
+    with talk.status("loading") as status:
+        lineup = load_lineup(target, drafts, load, status.update)
+    pair = next(iter(lineup.values()))
+    card = pair.target.card
+    beside = ", ".join(f"{p.draft.card.name} {p.draft.card.parameters / 1e6:.1f}M" for p in lineup.values() if p.draft)
+    talk.print(
+        f"target {card.name} {card.parameters / 1e6:.1f}M, drafts {beside} · {pair.runtime} {card.precision} on "
+        f"{card.device} · {pair.threads} threads"
+    )
+    options.say_runtime(pair)
+    return lineup
+
+
+def _run(lineup: Lineup, tasks: list[Task], result: Result, budget: float, *, json: bool) -> None:
+    """Sweep, show and keep every event, and end with the verdict and the tables."""
+    from fastdraft_core.bench.sweep import sweep as events
+    from fastdraft_core.results import store
+    from fastdraft_core.results.export import as_markdown
+
+    write = store.writer(result.plan.name)
+    begins = [] if result.costs or result.measured else [result.plan]
+    talk.print(f"result {result.plan.name} in {store.folder(result.plan.name)}")
+    with _stopping() as stop, _display(json=json) as show:
+        for event in chain(begins, events(lineup, tasks, result, budget, stop)):
+            write(event)
+            show(event)
+    if not json:
+        print(as_markdown(result), end="")
+    assert result.finished is not None, "a sweep ends with this event"
+    if result.finished.reason != "complete":
+        why = "The budget is spent" if result.finished.reason == "budget" else "Stopped"
+        talk.print(f"{why}. Go on with: fastdraft sweep --resume {result.plan.name}")
+    if result.finished.reason == "stopped":
+        raise typer.Exit(130)
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed: the first time ends the sweep after the run in progress, the second at once."""
+    asked: list[bool] = []
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(True)
+
+    # On Windows another process, such as the app, can send Ctrl-Break alone.
+    numbers: set[int] = {signal.SIGINT, getattr(signal, "SIGBREAK", signal.SIGINT)}
+    before = {number: signal.signal(number, ask) for number in numbers}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _display(*, json: bool) -> Iterator[Callable[[Event], None]]:
+    """What to do with each event: JSON lines on stdout, or a line of progress and points as they are measured on stderr."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    if json:
+        yield lambda event: print(encode(event).decode(), end="", flush=True)
+        return
+    columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("points · {task.fields[left]} · {task.description}"))
+    with Progress(*columns, console=talk, transient=True) as progress:
+        bar = progress.add_task("", total=None, left="")
+
+        def show(event: Event) -> None:
+            if isinstance(event, SweepProgress):
+                left = "" if event.eta is None else f"{_clock(event.eta)} left at most"
+                progress.update(bar, description=event.what, completed=event.done, total=event.total, left=left)
+            elif isinstance(event, PointMeasured | RepeatDropped):
+                talk.print(describe(event))
+
+        yield show
+
+
+def describe(event: PointMeasured | RepeatDropped) -> str:
+    """One line for a person."""
+    if isinstance(event, RepeatDropped):
+        return f"a repeat on {event.task} is run again: {event.reason}"
+    more = "" if event.reached else ", more repeats wanted"
+    rounds = f"{event.repeats} repeat{'s' if event.repeats > 1 else ''}"
+    done = rounds if event.repeats else f"{len(event.turns)} prompts"
+    return (
+        f"measured {event.draft} gamma {event.gamma}, {event.task}, T {event.temperature:g}: {event.speedup:.2f}x "
+        f"({event.low:.2f}–{event.high:.2f}) after {done}{more}"
+    )
+
+
+def _preset(name: str, **given: str) -> dict[str, str]:
+    if name not in ("", "paper"):
+        raise FastdraftError(f"There is no preset {name!r}; use paper.")
+    return {key: value or (_PAPER if name else _DEFAULTS)[key] for key, value in given.items()}
+
+
+def _temperatures(text: str) -> list[float]:
+    try:
+        found = sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        found = []
+    if not found or not all(0 <= t < float("inf") for t in found):
+        raise FastdraftError(f"--temperature {text} is not understood; write for example 0, 0.6 or 0,0.6.")
+    return found
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text.rstrip("% ")) / 100
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise FastdraftError(f"--within {text} is not understood; write for example 3% for ±3 %.")
+    return value
+
+
+def _duration(text: str) -> float:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
+    if not match or float(match[1]) == 0:
+        raise FastdraftError(f"--budget {text} is not understood; write for example 90s, 5m or 1h.")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"

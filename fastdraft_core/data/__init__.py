@@ -1,0 +1,1 @@
+"""Text in, fixed-length training rows out: sources, tokenizers, shards, mixtures, synthesis."""

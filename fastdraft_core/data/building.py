@@ -1,0 +1,206 @@
+"""Building both shards of a source, training and held-out, in one pass that can be killed and go on.
+
+Everything is written in order into a folder ``….building``. After each part a line in
+``parts.jsonl`` tells how far the files reach and their checksums so far. The next run cuts the files
+back to the last line that they agree with, reads the source again, and encodes from there on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from fastdraft_core.data.documents import CONTAMINATED, DUPLICATE, TOO_SHORT
+from fastdraft_core.data.shards import ShardIndex, file_sha256, install
+from fastdraft_core.data.tokenizing import Encoded, EncodedPart, Encoder, Part, encode_parts
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import Event, Tokenized
+
+#: The two sides of a source, as their folders are named.
+SIDES = ("train", "held-out")
+_EVENT_SECONDS = 2.0
+
+
+@dataclass
+class _Side:
+    """The files of one side while they grow."""
+
+    folder: Path
+    tokens: int = 0
+    documents: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def append(self, encoded: Encoded, files: tuple[BinaryIO, BinaryIO]) -> None:
+        data = encoded.tokens.tobytes()
+        starts = self.tokens + np.cumsum(encoded.lengths) - encoded.lengths
+        for file, content in zip(files, (data, starts.astype(np.int64).tobytes()), strict=True):
+            file.write(content)
+            file.flush()
+        self.digest.update(data)
+        self.tokens += len(encoded.tokens)
+        self.documents += len(encoded.lengths)
+
+    def cut_back(self, tokens: int, documents: int, sha256: str, width: int) -> bool:
+        """Cut the files to this size; whether they are what was written."""
+        ends = {"tokens.bin": tokens * width, "starts.bin": documents * 8}
+        for name, end in ends.items():
+            path = self.folder / name
+            if not path.is_file() or path.stat().st_size < end:
+                return False
+            with path.open("r+b") as file:
+                file.truncate(end)
+        with (self.folder / "tokens.bin").open("rb") as file:
+            self.digest = hashlib.file_digest(file, "sha256")
+        self.tokens, self.documents = tokens, documents
+        return bool(self.digest.hexdigest() == sha256)
+
+
+class _Build:
+    """What is built so far, and the journal of it."""
+
+    def __init__(self, folder: Path, width: int) -> None:
+        self.folder, self.parts, self.dropped = folder, 0, Counter[str]()
+        self.sides = [_Side(folder / name) for name in SIDES]
+        self._journal = folder / "parts.jsonl"
+        if not self._goes_on(width):
+            shutil.rmtree(folder, ignore_errors=True)
+            self.parts, self.dropped, self.sides = 0, Counter(), [_Side(folder / name) for name in SIDES]
+        for side in self.sides:
+            side.folder.mkdir(parents=True, exist_ok=True)
+
+    def append(self, parts: Iterator[EncodedPart]) -> Iterator[None]:
+        """Write part after part; between two of them everything on disk agrees."""
+        with contextlib.ExitStack() as stack:
+            files = [
+                tuple(stack.enter_context((s.folder / f"{name}.bin").open("ab")) for name in ("tokens", "starts"))
+                for s in self.sides
+            ]
+            journal = stack.enter_context(self._journal.open("a", encoding="utf-8"))
+            for part in parts:
+                for side, encoded, (tokens, starts) in zip(self.sides, (part.train, part.held_out), files, strict=True):
+                    side.append(encoded, (tokens, starts))
+                self.parts += 1
+                self.dropped.update(part.dropped)
+                reached = [(s.tokens, s.documents, s.digest.hexdigest()) for s in self.sides]
+                journal.write(json.dumps({"parts": self.parts, "sides": reached, "dropped": self.dropped}) + "\n")
+                journal.flush()
+                yield
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many documents were left out, by reason; every reason is named."""
+        return {reason: self.dropped[reason] for reason in (TOO_SHORT, DUPLICATE, CONTAMINATED)}
+
+    def _goes_on(self, width: int) -> bool:
+        """Cut the files back to the journal's last whole line; False where there is nothing to go on from."""
+        last = None
+        with contextlib.suppress(OSError, ValueError), self._journal.open("r+", encoding="utf-8") as journal:
+            whole = 0
+            for line in iter(journal.readline, ""):
+                if not line.endswith("\n"):
+                    break
+                last, whole = json.loads(line), journal.tell()
+            journal.truncate(whole)
+        if last is None:
+            return False
+        self.parts, self.dropped = last["parts"], Counter(last["dropped"])
+        return all(
+            side.cut_back(tokens, documents, sha256, width)
+            for side, (tokens, documents, sha256) in zip(self.sides, last["sides"], strict=True)
+        )
+
+
+def build(
+    folders: tuple[Path, Path],
+    building: Path,
+    parts: Iterator[Part],
+    encoder: Encoder,
+    *,
+    source: str,
+    tokenizer_hash: str,
+    workers: int,
+    tokens: int | None = None,
+) -> Generator[Event, None, None]:
+    """Write the training and the held-out shard of ``parts``; stop at the first part that reaches ``tokens``.
+
+    Raises:
+        FastdraftError: the disk is full, nothing is left to train on, or nothing is held out.
+    """
+    try:
+        state = _Build(building, encoder.dtype.itemsize)
+        yield from _append(state, parts, encoder, source, workers, tokens)
+        if not all(side.documents for side in state.sides):
+            shutil.rmtree(building)
+            raise FastdraftError(_empty_side(source, state))
+        for side, folder in zip(state.sides, folders, strict=True):
+            index = ShardIndex(
+                source=source,
+                tokenizer_hash=tokenizer_hash,
+                dtype=encoder.dtype.name,
+                num_tokens=side.tokens,
+                num_documents=side.documents,
+                sha256=side.digest.hexdigest(),
+                starts_sha256=file_sha256(side.folder / "starts.bin"),
+                dropped=state.reasons,
+            )
+            install(side.folder, folder, index)
+        shutil.rmtree(building)
+    except OSError as error:
+        raise FastdraftError(
+            f"The token shards of {source} cannot be written in {building} ({error.strerror or error}). What is finished "
+            "is kept; make room on the disk, or move the cache with FASTDRAFT_HOME, and run again."
+        ) from error
+
+
+def _append(
+    state: _Build, parts: Iterator[Part], encoder: Encoder, source: str, workers: int, limit: int | None
+) -> Generator[Event, None, None]:
+    """Encode and write the parts that are missing."""
+    begin = reported = time.perf_counter()
+    train, held_out = state.sides
+    already = train.tokens + held_out.tokens
+
+    def event() -> Tokenized:
+        return Tokenized(
+            source=source,
+            tokens=train.tokens,
+            held_out_tokens=held_out.tokens,
+            total_tokens=limit,
+            documents=train.documents + held_out.documents,
+            dropped=state.reasons,
+            tokens_per_second=(train.tokens + held_out.tokens - already) / (time.perf_counter() - begin),
+        )
+
+    if limit is None or train.tokens < limit:
+        encoded = encode_parts(islice(parts, state.parts, None), encoder, workers)
+        with contextlib.closing(encoded):
+            for _ in state.append(encoded):
+                if time.perf_counter() - reported >= _EVENT_SECONDS:
+                    reported = time.perf_counter()
+                    yield event()
+                if limit is not None and train.tokens >= limit:
+                    break
+    yield event()
+
+
+def _empty_side(source: str, state: _Build) -> str:
+    """What to say where one side of a source has no document."""
+    documents = state.sides[0].documents
+    left_out = ", ".join(f"{count:,} {reason}" for reason, count in state.reasons.items())
+    if not documents:
+        return f"Source {source!r} has no document to train on (left out: {left_out}). Add documents, or change its filters."
+    return (
+        f"Source {source!r} has {documents:,} documents and none of them is held out for evaluation (left out: "
+        f"{left_out}). Add documents, or set a smaller held_out under [sources.{source}]."
+    )

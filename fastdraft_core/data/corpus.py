@@ -1,0 +1,157 @@
+"""The sources of a recipe as token shards, made once for a source and a tokenizer and kept in the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from fastdraft_core import places
+from fastdraft_core.counts import parse_count
+from fastdraft_core.data.building import SIDES, build
+from fastdraft_core.data.decontamination import Overlap
+from fastdraft_core.data.documents import Document, Filter
+from fastdraft_core.data.files import fingerprint
+from fastdraft_core.data.instructions import read_instructions
+from fastdraft_core.data.locks import alone
+from fastdraft_core.data.pinned import pinned
+from fastdraft_core.data.shards import Shard, open_shard, token_dtype
+from fastdraft_core.data.sources import documents, read_documents
+from fastdraft_core.data.tokenizer import backend, tokenizer_hash
+from fastdraft_core.data.tokenizing import Encoder, cut_parts
+from fastdraft_core.devices import choose_threads
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import Event, Progress
+from fastdraft_core.text_sources import TextSource
+
+_SPARE_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The sources that a recipe may name: its own ``sources`` and the built-in ones.
+
+    A document that overlaps with ``evaluation`` is in no shard.
+    """
+
+    sources: Mapping[str, TextSource] = field(default_factory=dict)
+    evaluation: Overlap = field(default_factory=Overlap)
+
+    def documents(self, name: str) -> Iterator[Document]:
+        """The training documents of a source, filtered, without those that overlap with the evaluation."""
+        for document in documents(name, self.sources.get(name), held_out=False):
+            if not self.evaluation.contaminates(document.text):
+                yield document
+
+    def instructions(self, name: str, *, held_out: bool) -> list[str]:
+        """One side of a source of instructions, filtered as its documents would be; one on the hub is read from there once.
+
+        Raises:
+            FastdraftError: a file cannot be read or is of no known form, or nothing is on that side.
+        """
+        source = self.sources[name]
+
+        def read() -> list[list[str]]:
+            keep = Filter(min_chars=source.min_chars, deduplicate=source.deduplicate)
+            sides: list[list[str]] = [[], []]
+            for document in keep(read_instructions(source)):
+                if not self.evaluation.contaminates(document.text):
+                    sides[document.is_held_out(source.held_out)].append(document.text)
+            return sides
+
+        if source.hub is None:
+            texts = read()[held_out]
+        else:
+            key = [msgspec.to_builtins(source), self.evaluation.digest]
+            texts = pinned(f"instructions-{name}", key, read, list[list[str]])[held_out]
+        if not texts:
+            raise FastdraftError(
+                f"Source {name!r} has no instruction {'held out for evaluation' if held_out else 'to train on'}. Add some, or "
+                f"set another held_out under [sources.{name}]."
+            )
+        return texts
+
+    def shard(self, name: str, tokenizer: Any, *, held_out: bool) -> Generator[Event, None, Shard]:
+        """Open one side of a source, building both sides first where one is absent. Returns it."""
+        hashed = tokenizer_hash(tokenizer)
+        folders = self.folders(name, hashed)
+        building = places.cache() / "shards" / f"{name}-{self._key(name, hashed)}.building"
+
+        def make() -> Generator[Event, None, None]:
+            if not _whole(folders):
+                yield Progress(what=f"tokenizing {name}")
+                yield from self._build(name, tokenizer, hashed, folders, building)
+
+        if not _whole(folders):
+            yield from alone(building, f"tokenizes {name}", make())
+        return open_shard(folders[held_out], tokenizer_hash=hashed)
+
+    def folders(self, name: str, hashed: str) -> tuple[Path, Path]:
+        """Where the training and the held-out shard of a source lie for a tokenizer with this hash."""
+        key = self._key(name, hashed)
+        train, held_out = (places.cache() / "shards" / f"{name}-{side}-{key}" for side in SIDES)
+        return train, held_out
+
+    def _build(
+        self, name: str, tokenizer: Any, hashed: str, folders: tuple[Path, Path], building: Path
+    ) -> Generator[Event, None, None]:
+        source = self.sources.get(name)
+        settings = source or TextSource()
+        keep = Filter(min_chars=settings.min_chars, deduplicate=settings.deduplicate)
+        encoder = Encoder(
+            backend(tokenizer).to_str(), tokenizer.eos_token_id, token_dtype(len(tokenizer)), self.evaluation
+        )
+        yield from build(
+            folders,
+            building,
+            cut_parts(read_documents(name, source), keep, settings.held_out),
+            encoder,
+            source=name,
+            tokenizer_hash=hashed,
+            workers=choose_threads(),
+            tokens=None if settings.tokens is None else parse_count(settings.tokens),
+        )
+
+    def _key(self, name: str, hashed: str) -> str:
+        """Names everything that a shard depends on: tokenizer, source, its files, and what is kept out."""
+        source = self.sources.get(name)
+        files = ""
+        if source is not None and source.path is not None:
+            files = fingerprint(Path(source.path), source.extensions)
+        whole = [hashed, msgspec.to_builtins(source), files, self.evaluation.digest]
+        return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def kept_shard(name: str, sha256: str, hashed: str, *, held_out: bool) -> Shard | None:
+    """The shard in the cache of one side of a source whose tokens have this checksum, whatever became of the source.
+
+    Raises:
+        FastdraftError: it is damaged, or made by another tokenizer.
+    """
+    for index in sorted((places.cache() / "shards").glob(f"{name}-{SIDES[held_out]}-*/index.json")):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            if json.loads(index.read_text())["sha256"] == sha256:
+                return open_shard(index.parent, tokenizer_hash=hashed)
+    return None
+
+
+def _whole(folders: tuple[Path, Path]) -> bool:
+    return all((folder / "index.json").is_file() for folder in folders)
+
+
+def held_out_prompts(shard: Shard, count: int, length: int) -> list[list[int]]:
+    """The first ``length`` ids of ``count`` documents, evenly spread over a shard of held-out ones.
+
+    A document must go on for some tokens after its prompt; fewer prompts come back where too few do.
+    """
+    ends = np.append(shard.starts[1:], len(shard.tokens))
+    long_enough = shard.starts[ends - shard.starts >= length + _SPARE_TOKENS]
+    chosen = long_enough[np.linspace(0, len(long_enough) - 1, min(count, len(long_enough)), dtype=int)]
+    return [shard.tokens[start : start + length].tolist() for start in chosen]

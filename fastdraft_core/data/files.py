@@ -1,0 +1,195 @@
+"""Documents of local files: text and code by extension, rows of jsonl and parquet. Memory stays constant."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fastdraft_core.data.documents import Document, row_document
+from fastdraft_core.errors import FastdraftError
+
+TEXT = (".txt", ".md", ".rst", ".tex")
+# fmt: off
+CODE = (
+    ".py", ".c", ".h", ".cc", ".cpp", ".hpp", ".cu", ".java", ".js", ".jsx", ".ts", ".tsx", ".go", ".rs", ".rb",
+    ".php", ".cs", ".swift", ".kt", ".scala", ".sh", ".sql", ".r", ".jl", ".lua", ".pl", ".hs", ".ml", ".ex", ".erl",
+    ".clj", ".dart", ".html", ".css", ".m", ".f90", ".asm", ".vue", ".zig", ".nim", ".v", ".vhd",
+)
+# fmt: on
+ROWS = (".jsonl", ".jsonl.gz", ".parquet")
+#: A longer text is cut into documents of about this many characters, at the ends of paragraphs or lines.
+PIECE_CHARS = 1 << 14
+_PARQUET_ROWS = 256
+
+
+def list_files(path: Path, extensions: list[str]) -> list[Path]:
+    """The files of ``path`` to read, sorted; hidden ones and those of hidden folders are passed over.
+
+    Raises:
+        FastdraftError: there is no such path, or nothing in it has one of the endings.
+    """
+    endings = tuple(_dotted(e) for e in extensions) or (*TEXT, *CODE, *ROWS)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise FastdraftError(f"There is no file or folder {path}; check the path of the source in the recipe.")
+    found = []
+    for folder, folders, names in os.walk(path):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(folder) / n for n in names if n.lower().endswith(endings) and not n.startswith(".")]
+    if not found:
+        wanted = ", ".join(endings) if extensions else "text, code, .jsonl, .jsonl.gz or .parquet"
+        raise FastdraftError(f"No file in {path} ends with {wanted}; set extensions under [sources] to take others.")
+    return sorted(found)
+
+
+def fingerprint(path: Path, extensions: list[str]) -> str:
+    """Names, sizes and times of the files: another fingerprint means that shards must be built again."""
+    root = path if path.is_dir() else path.parent
+    listed = [
+        (file.relative_to(root).as_posix(), (seen := file.stat()).st_size, seen.st_mtime_ns)
+        for file in list_files(path, extensions)
+    ]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+
+def file_documents(path: Path, field: str, extensions: list[str]) -> Iterator[Document]:
+    """Every document of a file or folder, in the order of the file names.
+
+    Raises:
+        FastdraftError: a file cannot be read, or a row has no text in ``field``; the message says where.
+    """
+    root = path if path.is_dir() else path.parent
+    for file in list_files(path, extensions):
+        try:
+            if file.suffix.lower() == ".parquet":
+                yield from _parquet_documents(file, field)
+            elif file.name.lower().endswith(ROWS):
+                for where, row in _jsonl_rows(file):
+                    yield row_document(text_of(row, field, where))
+            else:
+                yield from _text_documents(file, file.relative_to(root).as_posix())
+        except (OSError, EOFError) as error:
+            raise FastdraftError(f"{file} cannot be read ({error}). Mend or remove it, and run again.") from error
+
+
+def text_of(row: Any, field: str, where: str) -> str:
+    """The text of a row.
+
+    Raises:
+        FastdraftError: the row has no such field, or it holds no text; the message names those it has.
+    """
+    if isinstance(row, dict) and isinstance(text := row.get(field), str):
+        return text
+    has = ", ".join(map(str, row)) if isinstance(row, dict) and row else "no fields"
+    raise FastdraftError(f"{where} has no text in the field {field!r}; it has {has}. Set field under [sources].")
+
+
+def file_rows(path: Path, extensions: list[str]) -> Iterator[tuple[str, Any]]:
+    """Every row of the jsonl, json and parquet files of a file or folder, and where it stands, as a sentence begins.
+
+    Raises:
+        FastdraftError: a file cannot be read; the message says where.
+    """
+    for file in list_files(path, extensions):
+        try:
+            if file.suffix.lower() == ".parquet":
+                yield from _parquet_rows(file)
+            elif file.suffix.lower() == ".json":
+                yield from _json_rows(file)
+            else:
+                yield from _jsonl_rows(file)
+        except (OSError, EOFError) as error:
+            raise FastdraftError(f"{file} cannot be read ({error}). Mend or remove it, and run again.") from error
+
+
+def _json_rows(file: Path) -> Iterator[tuple[str, Any]]:
+    """The members of a list; such a file is read as a whole."""
+    try:
+        rows = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise FastdraftError(f"{file} is no JSON ({error}). Rows one a line belong into a .jsonl file.") from error
+    if not isinstance(rows, list):
+        raise FastdraftError(f"{file} holds no list of rows. Write a list, or rows one a line in a .jsonl file.")
+    for number, row in enumerate(rows, 1):
+        yield f"{file}, row {number},", row
+
+
+def _jsonl_rows(file: Path) -> Iterator[tuple[str, Any]]:
+    opened = gzip.open if file.suffix.lower() == ".gz" else open
+    with opened(file, "rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            where = f"{file}, line {number},"
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise FastdraftError(f"{where} is no JSON ({error}).") from error
+            yield where, row
+
+
+def _parquet_rows(file: Path) -> Iterator[tuple[str, Any]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(file) as table:
+            for batch in table.iter_batches(_PARQUET_ROWS):
+                for row in batch.to_pylist():
+                    yield str(file), row
+    except pyarrow.ArrowException as error:
+        raise FastdraftError(f"{file} cannot be read as parquet ({error}). Mend or remove it.") from error
+
+
+def _parquet_documents(file: Path, field: str) -> Iterator[Document]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(file) as table:
+            if field not in table.schema_arrow.names:
+                text_of(dict.fromkeys(table.schema_arrow.names), field, str(file))
+            for batch in table.iter_batches(_PARQUET_ROWS, columns=[field]):
+                for text in batch.column(0).to_pylist():
+                    # A missing text is an empty document, which no filter keeps.
+                    yield row_document(text_of({field: text or ""}, field, str(file)))
+    except pyarrow.ArrowException as error:
+        raise FastdraftError(f"{file} cannot be read as parquet ({error}). Mend or remove it.") from error
+
+
+def _text_documents(file: Path, name: str) -> Iterator[Document]:
+    """The text as one document, or as several where it is long; a file that holds no text is passed over."""
+    with file.open(encoding="utf-8", errors="replace") as stream:
+        rest, number = "", 0
+        while True:
+            read = stream.read(2 * PIECE_CHARS)
+            rest += read
+            if "\0" in read:
+                return
+            while len(rest) > 2 * PIECE_CHARS or (rest and not read):
+                piece, rest = _cut(rest)
+                if piece.strip():
+                    yield Document(f"{name}:{number}" if number else name, piece)
+                number += 1
+            if not read:
+                return
+
+
+def _cut(text: str) -> tuple[str, str]:
+    """A document from the beginning of ``text``, and what is left."""
+    if len(text) <= 2 * PIECE_CHARS:
+        return text, ""
+    for mark in ("\n\n", "\n", " "):
+        if (at := text.find(mark, PIECE_CHARS, 2 * PIECE_CHARS)) >= 0:
+            return text[: at + len(mark)], text[at + len(mark) :]
+    return text[:PIECE_CHARS], text[PIECE_CHARS:]
+
+
+def _dotted(extension: str) -> str:
+    return f".{extension.lower().lstrip('*').lstrip('.')}"

@@ -1,0 +1,144 @@
+"""Where documents come from: files, the hub, or the built-in corpus that every installation holds.
+
+Of the built-in sources, ``code`` is the source of the Python standard library. ``text`` is ``pydoc_data.topics`` and the
+docstrings of the standard library and of fastdraft's installed dependencies. Nothing is copied
+into the project; the corpus is read from the machine that trains.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import inspect
+import re
+import sysconfig
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from fastdraft_core.data.documents import Document, Filter
+from fastdraft_core.data.files import file_documents
+from fastdraft_core.data.hub import hub_documents
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.text_sources import TextSource
+
+#: Packages whose docstrings (and those of everything they require) are the English text.
+DOCSTRING_ROOTS = (
+    "torch",
+    "transformers",
+    "openvino",
+    "optimum-intel",
+    "nncf",
+    "accelerate",
+    "datasets",
+    "textual",
+    "textual-plotext",
+    "psutil",
+    "msgspec",
+    "platformdirs",
+    "typer",
+)
+#: Folders of the standard library that are tables, tests or somebody else's package.
+_SKIPPED_FOLDERS = {"test", "tests", "idle_test", "encodings", "pydoc_data", "site-packages", "__pycache__"}
+_MIN_DOCSTRING_CHARS = 80
+
+
+def read_documents(name: str, source: TextSource | None = None) -> Iterator[Document]:
+    """Every document of ``source`` as it lies there, or of the built-in source ``name`` where that is None.
+
+    Raises:
+        FastdraftError: ``name`` is not known, or something cannot be read.
+    """
+    if source is not None:
+        if source.path is None:
+            return hub_documents(source)
+        return file_documents(Path(source.path), source.field, source.extensions)
+    if name not in _SOURCES:
+        raise FastdraftError(
+            f"Unknown data source {name!r}. Use one of {', '.join(_SOURCES)}, or describe it under [sources.{name}]."
+        )
+    return _SOURCES[name]()
+
+
+def documents(name: str, source: TextSource | None = None, *, held_out: bool) -> Iterator[Document]:
+    """The documents of ``source``, filtered, on one side of the held-out split.
+
+    Raises:
+        FastdraftError: ``name`` is not known, or something cannot be read.
+    """
+    settings = source or TextSource()
+    kept = Filter(min_chars=settings.min_chars, deduplicate=settings.deduplicate)
+    for document in kept(read_documents(name, source)):
+        if document.is_held_out(settings.held_out) == held_out:
+            yield document
+
+
+def _code() -> Iterator[Document]:
+    for name, path in _standard_library_files():
+        text = _read(path)
+        if text.strip():
+            yield Document(name, text)
+
+
+def _text() -> Iterator[Document]:
+    from pydoc_data.topics import topics
+
+    for topic, text in sorted(topics.items()):
+        yield Document(f"pydoc_data.topics:{topic}", text.strip())
+    for name, path in _standard_library_files():
+        yield from _docstrings(name, path)
+    for name, path in _dependency_files(DOCSTRING_ROOTS):
+        yield from _docstrings(name, path)
+
+
+_SOURCES = {"code": _code, "text": _text}
+
+
+def _standard_library_files() -> Iterator[tuple[str, Path]]:
+    root = Path(sysconfig.get_paths()["stdlib"])
+    for path in sorted(root.rglob("*.py")):
+        relative = path.relative_to(root)
+        if not _SKIPPED_FOLDERS.intersection(relative.parts):
+            yield relative.as_posix(), path
+
+
+def _dependency_files(roots: Iterable[str]) -> Iterator[tuple[str, Path]]:
+    """Python files of the named distributions and, transitively, of what they require."""
+    pending, done = sorted(roots), set[str]()
+    while pending:
+        name = re.sub(r"[-_.]+", "-", pending.pop(0)).lower()
+        if name in done:
+            continue
+        done.add(name)
+        try:
+            distribution = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        for requirement in distribution.requires or ():
+            if "extra ==" not in requirement:
+                match = re.match(r"[A-Za-z0-9._-]+", requirement)
+                pending.extend([match.group()] if match else [])
+        for file in sorted(distribution.files or (), key=str):
+            if file.suffix == ".py" and not _SKIPPED_FOLDERS.intersection(file.parts):
+                yield file.as_posix(), Path(str(file.locate()))
+
+
+def _docstrings(name: str, path: Path) -> Iterator[Document]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(_read(path))
+    except (SyntaxError, ValueError, RecursionError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node, clean=False)
+            if text and len(text) >= _MIN_DOCSTRING_CHARS:
+                yield Document(name, inspect.cleandoc(text).strip())
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="ignore")
+    except OSError:
+        return ""

@@ -1,0 +1,1 @@
+"""Autoregressive and speculative decoding; the mathematics is pure functions."""

@@ -1,0 +1,80 @@
+"""What proposes a block of tokens for the target to check."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+
+from fastdraft_core.decoding.sampling import Sampling, draw, process
+from fastdraft_core.runtimes.base import Runtime
+
+
+class Drafter(Protocol):
+    """Proposes continuations of a growing sequence."""
+
+    logits: list[torch.Tensor]
+    """Of the last proposal, ``[V]`` a token before any processing, for whoever inspects; empty without a model."""
+
+    def start(self, ids: list[int]) -> None:
+        """Read a new prompt."""
+        ...
+
+    def propose(
+        self, ids: list[int], gamma: int, sampling: Sampling, stream: torch.Generator
+    ) -> tuple[list[int], torch.Tensor | None]:
+        """At most ``gamma`` tokens after ``ids`` and the distributions ``[n, V]`` they were drawn from.
+
+        The distributions are None when greedy.
+        """
+        ...
+
+    def keep(self, length: int) -> None:
+        """Forget what was read past the first ``length`` tokens: they were not accepted."""
+        ...
+
+
+class ModelDrafter:
+    """A draft model, one token a pass."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.logits: list[torch.Tensor] = []
+
+    def start(self, ids: list[int]) -> None:
+        """Read a new prompt; one that is longer than the draft's context is never drafted for."""
+        self.runtime.rewind(0)
+        if len(ids) <= self.runtime.context_length:
+            self.runtime.prefill(ids)
+            # Or the rest of it would be timed as decoding.
+            self.runtime.synchronize()
+
+    def propose(
+        self, ids: list[int], gamma: int, sampling: Sampling, stream: torch.Generator
+    ) -> tuple[list[int], torch.Tensor | None]:
+        """``gamma`` drawn tokens, fewer where the draft's context ends, with their q ``[n, V]``.
+
+        What the draft has not read of ``ids`` it reads first: after a full acceptance that
+        includes its own last token (pitfall 7).
+        """
+        gamma = min(gamma, self.runtime.context_length - len(ids) + 1)
+        drafted: list[int] = []
+        distributions: list[torch.Tensor] = []
+        unread = ids[self.runtime.length :]
+        self.logits = []
+        while len(drafted) < gamma:
+            logits = self.runtime.forward(unread)[-1:]
+            self.logits.append(logits[0])
+            if sampling.greedy:
+                token = int(logits.argmax())
+            else:
+                distribution = process(logits, sampling)
+                distributions.append(distribution)
+                token = draw(distribution[0], stream)
+            drafted.append(token)
+            unread = [token]
+        return drafted, torch.cat(distributions) if distributions else None
+
+    def keep(self, length: int) -> None:
+        """Forget what was read past the first ``length`` tokens."""
+        self.runtime.rewind(min(length, self.runtime.length))

@@ -1,0 +1,79 @@
+"""What decoding yields: token ids and measured seconds, without text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from fastdraft_core.decoding.sampling import Sampling
+from fastdraft_core.decoding.streams import Streams
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to decode: prompt ids, how to sample, how long, and the ids that end a text."""
+
+    prompt: list[int]
+    max_new_tokens: int
+    sampling: Sampling = field(default_factory=Sampling)
+    stops: frozenset[int] = frozenset()
+    seed: int = 0
+
+    def streams(self, device: torch.device | str = "cpu") -> Streams:
+        """Fresh random streams of this request."""
+        return Streams.of(self.seed, device)
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """The prefill's own token (pitfall 13); ``seconds`` is the time to it."""
+
+    token: int
+    seconds: float
+
+    @property
+    def emitted(self) -> list[int]:
+        """Ids that this record adds to the text."""
+        return [self.token]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One target pass over ``drafted`` ids, of which ``accepted`` were kept, and the target's ``extra`` token.
+
+    ``judged`` counts the drafted tokens that got a verdict. Where a stop or the asked length cut the
+    block, ``accepted`` counts what was really emitted and ``extra`` is None. ``at`` is decode time
+    in seconds since the first token; ``context`` the tokens before this pass.
+    """
+
+    drafted: list[int]
+    judged: int
+    accepted: int
+    extra: int | None
+    at: float
+    draft_seconds: float
+    verify_seconds: float
+    overhead_seconds: float
+    context: int
+    p: list[float] = field(default_factory=list)
+    q: list[float] = field(default_factory=list)
+    u: list[float] = field(default_factory=list)
+
+    @property
+    def emitted(self) -> list[int]:
+        """Ids that this record adds to the text."""
+        return self.drafted[: self.accepted] + ([] if self.extra is None else [self.extra])
+
+    @property
+    def counted(self) -> int:
+        """Drafted tokens that statistics count: all, or those up to a stop that was accepted."""
+        return self.accepted if self.extra is None else len(self.drafted)
+
+
+Record = First | Pass
+
+
+def cut(tokens: list[int], stops: frozenset[int]) -> list[int]:
+    """``tokens`` up to and including the earliest stop (pitfall 11)."""
+    return next((tokens[: i + 1] for i, token in enumerate(tokens) if token in stops), tokens)

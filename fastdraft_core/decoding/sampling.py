@@ -1,0 +1,106 @@
+"""Sampling and the lossless verdict on drafted tokens, as pure functions of tensors.
+
+p is the target's and q the draft's distribution, both after the *same* processing (temperature,
+top-k, top-p). Rule: Leviathan et al. 2211.17192, algorithm 1; Chen et al. 2302.01318.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from fastdraft_core.errors import FastdraftError
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn: temperature 0 is greedy, ``top_k`` 0 and ``top_p`` 1 keep all tokens."""
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
+            raise FastdraftError("temperature and top-k must be 0 or more, and top-p above 0 and at most 1.")
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the most probable token is always taken."""
+        return self.temperature == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``accepted`` of the drafted tokens are kept and ``token`` follows them (corrected or bonus).
+
+    ``p``, ``q`` and ``u`` are, for each drafted token that was judged, the two probabilities and the
+    random number that decided; empty when greedy.
+    """
+
+    accepted: int
+    token: int
+    p: list[float]
+    q: list[float]
+    u: list[float]
+
+
+def process(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+    """Probabilities ``[n, V]`` of logits ``[n, V]`` after temperature, top-k and top-p, in this order."""
+    assert not sampling.greedy, "greedy decoding compares argmaxes, not probabilities"
+    logits = logits / sampling.temperature
+    if 0 < sampling.top_k < logits.shape[-1]:
+        threshold = logits.topk(sampling.top_k).values[..., -1:]
+        logits = logits.masked_fill(logits < threshold, -torch.inf)
+    probabilities = logits.softmax(-1)
+    if sampling.top_p < 1:
+        ordered, order = probabilities.sort(descending=True, stable=True)
+        # A token stays while the mass before it is under top_p, so that one always stays.
+        outside = ordered.cumsum(-1) - ordered >= sampling.top_p
+        probabilities = probabilities.masked_fill(outside.scatter(-1, order, outside), 0.0)
+        probabilities = probabilities / probabilities.sum(-1, keepdim=True)
+    return probabilities
+
+
+def draw(probabilities: torch.Tensor, generator: torch.Generator) -> int:
+    """One token id from a distribution ``[V]``."""
+    return int(torch.multinomial(probabilities, 1, generator=generator))
+
+
+def residual(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+    """normalise(max(p - q, 0)) ``[V]``; p itself where floating point leaves nothing (pitfall 3)."""
+    rest = (p - q).clamp_(min=0)
+    total = rest.sum()
+    return rest / total if float(total) > 0 else p
+
+
+def judge_greedy(drafted: list[int], logits: torch.Tensor) -> Verdict:
+    """Accept while the drafted token is the target's argmax; logits ``[len(drafted) + 1, V]``."""
+    best: list[int] = logits.argmax(-1).tolist()
+    accepted = next((i for i, token in enumerate(drafted) if token != best[i]), len(drafted))
+    return Verdict(accepted, best[accepted], [], [], [])
+
+
+def judge(
+    drafted: list[int],
+    q: torch.Tensor,
+    p: torch.Tensor,
+    accept_stream: torch.Generator,
+    token_stream: torch.Generator,
+) -> Verdict:
+    """Accept or reject drafted tokens so that what is emitted is distributed as the target's own.
+
+    ``q`` is ``[gamma, V]``, ``p`` is ``[gamma + 1, V]``. The two streams are separate, so that no
+    random number decides twice (pitfall 17).
+    """
+    rows = torch.arange(len(drafted), device=p.device)
+    at = torch.tensor(drafted, dtype=torch.long, device=p.device)
+    of_p: list[float] = p[rows, at].tolist()
+    of_q: list[float] = q[rows, at].tolist()
+    drawn: list[float] = torch.rand(len(drafted), generator=accept_stream, dtype=torch.float64).tolist()
+    # u < p/q written without the division, for a q that rounds to zero.
+    accepted = next((i for i, u in enumerate(drawn) if not u * of_q[i] < of_p[i]), len(drafted))
+    rest = residual(p[accepted], q[accepted]) if accepted < len(drafted) else p[accepted]
+    judged = min(accepted + 1, len(drafted))
+    return Verdict(accepted, draw(rest, token_stream), of_p[:judged], of_q[:judged], drawn[:judged])

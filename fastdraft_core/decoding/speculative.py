@@ -1,0 +1,105 @@
+"""Speculative decoding: a drafter proposes a block, one target pass checks it, nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+
+from fastdraft_core.decoding.autoregressive import next_token
+from fastdraft_core.decoding.details import Observer
+from fastdraft_core.decoding.drafters import Drafter
+from fastdraft_core.decoding.records import First, Pass, Record, Request, cut
+from fastdraft_core.decoding.sampling import Sampling, Verdict, judge, judge_greedy, process
+from fastdraft_core.decoding.stopwatch import Stopwatch
+from fastdraft_core.decoding.streams import Streams
+from fastdraft_core.runtimes.base import Runtime
+
+#: From drafted ids, draft distributions [n, V], target logits [n + 1, V], sampling and streams, a verdict.
+Judge = Callable[[list[int], torch.Tensor | None, torch.Tensor, Sampling, Streams], Verdict]
+
+
+def lossless(
+    drafted: list[int], q: torch.Tensor | None, logits: torch.Tensor, sampling: Sampling, streams: Streams
+) -> Verdict:
+    """The verdict that keeps the target's distribution."""
+    if sampling.greedy:
+        return judge_greedy(drafted, logits)
+    p = process(logits, sampling)
+    # With nothing drafted there is nothing to judge, and an empty q serves.
+    return judge(drafted, p[:0] if q is None else q.to(p.device), p, streams.accept, streams.target)
+
+
+def speculative(
+    target: Runtime,
+    drafter: Drafter,
+    request: Request,
+    gamma: int,
+    judge: Judge = lossless,
+    observe: Observer | None = None,
+) -> Iterator[Record]:
+    """Decode ``request`` in blocks of at most ``gamma`` drafted tokens: a ``First``, then ``Pass``es.
+
+    The tokens have the distribution of ``autoregressive``'s; greedy ones are equal. The cache
+    holds all tokens but the last emitted one, which every pass reads first. ``observe`` sees every
+    block while the stopwatch stands still, and before it the prefill's token, as a block that drafted nothing.
+    """
+    watch = Stopwatch()
+    logits = target.prefill(request.prompt)
+    streams = request.streams(logits.device)
+    token = next_token(logits, request.sampling, streams.target)
+    # The draft reads the prompt before anyone sees the first token, so that is in the time to it.
+    drafter.start(request.prompt)
+    first = First(token, watch.read())
+    if observe is not None:
+        observe([], Verdict(0, token, [], [], []), logits[None], [])
+    yield first
+    sequence, end = [*request.prompt, token], len(request.prompt) + request.max_new_tokens
+    watch = Stopwatch()
+    while len(sequence) < end and sequence[-1] not in request.stops and target.length < target.context_length:
+        begin, context = watch.read(), target.length
+        room = min(gamma, end - len(sequence) - 1, target.context_length - context - 1)
+        drafted, q = drafter.propose(sequence, room, request.sampling, streams.draft)
+        # A drafter has its tokens on the host, so its device is done.
+        proposed = watch.read()
+        logits = target.forward([sequence[-1], *drafted])
+        target.synchronize()
+        verified = watch.read()
+        verdict = judge(drafted, q, logits, request.sampling, streams)
+        emitted = cut([*drafted[: verdict.accepted], verdict.token], request.stops)
+        target.rewind(len(sequence) + verdict.accepted)
+        drafter.keep(len(sequence) + verdict.accepted)
+        sequence += emitted
+        at = watch.read()
+        watch.pause()
+        if observe is not None:
+            observe(drafted, verdict, logits, drafter.logits)
+        yield _record(drafted, verdict, emitted, at, (proposed - begin, verified - proposed, at - verified), context)
+        watch.resume()
+
+
+def _record(
+    drafted: list[int],
+    verdict: Verdict,
+    emitted: list[int],
+    at: float,
+    seconds: tuple[float, float, float],
+    context: int,
+) -> Pass:
+    whole = len(emitted) == verdict.accepted + 1
+    accepted = verdict.accepted if whole else len(emitted)
+    return Pass(
+        drafted=drafted,
+        # Past a stop nothing is judged: those tokens have no place in any statistic.
+        judged=min(verdict.accepted + 1, len(drafted)) if whole else accepted,
+        accepted=accepted,
+        extra=verdict.token if whole else None,
+        at=at,
+        draft_seconds=seconds[0],
+        verify_seconds=seconds[1],
+        overhead_seconds=seconds[2],
+        context=context,
+        p=verdict.p,
+        q=verdict.q,
+        u=verdict.u,
+    )

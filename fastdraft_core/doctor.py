@@ -1,0 +1,189 @@
+"""What `fastdraft doctor` finds: versions, devices, memory, bandwidth, caches, the bundled pair.
+
+Data only; the command line prints it as a table or as JSON.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import fastdraft_core
+from fastdraft_core import places
+from fastdraft_core.catalog import hub_cache
+from fastdraft_core.cpu import Cpu, describe_cpu
+from fastdraft_core.devices import (
+    Bandwidth,
+    choose_dtype,
+    choose_threads,
+    detect_devices,
+    gaudi_problem,
+    library_versions,
+    measured_peak_bandwidth,
+)
+
+OK, WARN, FAIL = "ok", "warn", "fail"
+_GIB = 1 << 30
+_MIN_FREE_MEMORY = 2 * _GIB
+_MIN_FREE_DISK = 5 * _GIB
+_BUNDLED = ("target", "drafts/XS", "drafts/S", "drafts/M")
+#: Without these nothing decodes; the others are for more runtimes and for training.
+_REQUIRED = ("torch", "transformers", "tokenizers")
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One line: ``status`` is ``ok``, ``warn`` or ``fail``; ``advice`` says what to do unless it is ok."""
+
+    name: str
+    value: str
+    status: str = OK
+    advice: str = ""
+
+
+def checks(*, bandwidth: bool = True) -> Iterator[Check]:
+    """Every check, cheap ones first. ``bandwidth`` measures the memory, about two seconds when not kept."""
+    yield Check(name="fastdraft", value=fastdraft_core.__version__)
+    yield Check(name="python", value=f"{platform.python_version()} on {platform.platform()}")
+    yield from _versions()
+    cpu = describe_cpu()
+    yield from _processor(cpu)
+    yield from _folders()
+    yield from _bundled()
+    yield from _devices()
+    if bandwidth:
+        yield from _bandwidth(measured_peak_bandwidth())
+
+
+def _versions() -> Iterator[Check]:
+    for name, version in library_versions().items():
+        if version != "absent":
+            yield Check(name=name, value=version)
+        else:
+            status = FAIL if name in _REQUIRED else WARN
+            yield Check(name=name, value=version, status=status, advice=f"Install it: pip install {name}")
+
+
+def _processor(cpu: Cpu) -> Iterator[Check]:
+    yield Check(name="cpu", value=cpu.name)
+    yield Check(
+        name="cores",
+        value=f"{cpu.physical_cores} physical, {cpu.logical_cores} logical, {choose_threads()} threads used",
+    )
+    cache = cpu.last_level_cache
+    yield Check(name="last-level cache", value="unknown" if cache is None else f"{cache / (1 << 20):.0f} MiB")
+    low = cpu.memory_available < _MIN_FREE_MEMORY
+    yield Check(
+        name="memory",
+        value=f"{_gib(cpu.memory_available)} available of {_gib(cpu.memory_total)}",
+        status=WARN if low else OK,
+        advice="Close other programs before loading a large target." if low else "",
+    )
+    yield Check(
+        name="bf16",
+        value=f"native; the CPU runs {choose_dtype()}" if cpu.bf16 else f"not native; the CPU runs {choose_dtype()}",
+    )
+
+
+def _devices() -> Iterator[Check]:
+    problem = gaudi_problem()
+    if problem:
+        yield Check(name="hpu", value="unusable", status=WARN, advice=problem)
+    for device in detect_devices():
+        size = f", {_gib(device.memory)}" if device.memory else ""
+        yield Check(name=f"device {device.torch_name}", value=f"{device.name}{size}, {choose_dtype(device.torch_name)}")
+    if find_spec("openvino") is not None:
+        from fastdraft_core.runtimes.openvino_loading import openvino_devices
+
+        for name, full_name in openvino_devices().items():
+            yield Check(name=f"OpenVINO device {name}", value=full_name)
+
+
+def _bandwidth(found: Bandwidth) -> Iterator[Check]:
+    note = f"The machine was {found.busy_share:.0%} busy: a lower bound. Run doctor again when it is idle."
+    for name, threads, rate in (
+        ("memory bandwidth, all threads", found.threads, found.all_threads),
+        ("memory bandwidth, one thread", 1, found.single_thread),
+    ):
+        yield Check(
+            name=name,
+            value=f"{rate:.1f} GB/s ({threads} threads, measured {found.measured_on}, {found.method})",
+            status=WARN if found.busy else OK,
+            advice=note if found.busy else "",
+        )
+
+
+def _folders() -> Iterator[Check]:
+    for name, folder in (
+        ("cache", places.cache()),
+        ("jobs", places.jobs()),
+        ("settings", places.config()),
+        ("Hugging Face cache", hub_cache()),
+    ):
+        yield Check(name=name, value=f"{folder} ({_size(folder)})")
+    home = _existing_parent(places.cache())
+    try:
+        free = shutil.disk_usage(home).free
+    except OSError as error:
+        yield Check(name="disk", value=str(home), status=FAIL, advice=f"Its disk cannot be read: {error.strerror}.")
+        return
+    low = free < _MIN_FREE_DISK
+    advice = "Checkpoints and models need more: free some space, or move fastdraft's folders with FASTDRAFT_HOME."
+    yield Check(name="disk", value=f"{_gib(free)} free", status=WARN if low else OK, advice=advice if low else "")
+
+
+def _bundled() -> Iterator[Check]:
+    """The bundled pair, complete or named by what is missing or cut short."""
+    demo = places.assets() / "demo"
+    broken = [part for part in _BUNDLED if not _is_model(demo / part)]
+    if broken:
+        advice = "Install fastdraft again; until then name a target and a draft of your own."
+        value = f"missing or incomplete in {demo}: {', '.join(broken)}"
+        yield Check(name="bundled pair", value=value, status=FAIL, advice=advice)
+    else:
+        yield Check(name="bundled pair", value=f"target and {len(_BUNDLED) - 1} drafts ({_size(demo)})")
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and _is_whole(folder / "model.safetensors")
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a safetensors file is as long as its own header says."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = msgspec.json.decode(file.read(length), type=dict[str, dict[str, Any]])
+        ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+        return path.stat().st_size == 8 + length + max(ends, default=0)
+    except (OSError, msgspec.MsgspecError, OverflowError, MemoryError, LookupError, TypeError):
+        return False
+
+
+def _existing_parent(folder: Path) -> Path:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
+def _size(folder: Path) -> str:
+    """Size of a folder's own files; the hub's links into its blobs are not counted twice."""
+    if not folder.is_dir():
+        return "empty"
+    total = 0
+    for directory, _, files in os.walk(folder):
+        for name in files:
+            path = Path(directory, name)
+            if not path.is_symlink() and path.exists():
+                total += path.stat().st_size
+    return _gib(total) if total >= _GIB else f"{total / (1 << 20):.1f} MiB"
+
+
+def _gib(size: int) -> str:
+    return f"{size / _GIB:.1f} GiB"

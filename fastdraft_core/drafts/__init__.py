@@ -1,0 +1,1 @@
+"""The shape of a draft: configurations and what they cost."""

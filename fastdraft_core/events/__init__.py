@@ -1,0 +1,189 @@
+"""Every message that leaves core: typed, tagged, JSON-encodable.
+
+One line of JSON is one event; the tag ``type`` names the class. Times are seconds, memory is
+bytes, rates are per second. The app, the command line, job folders and recordings all hold these.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from fastdraft_core.events.base import Event
+from fastdraft_core.events.commands import Cancel, Load, Quit, Run
+from fastdraft_core.events.decoding import (
+    Block,
+    Candidate,
+    Detail,
+    FirstToken,
+    Opinion,
+    RunFinished,
+    RunMetrics,
+    RunStarted,
+    Token,
+)
+from fastdraft_core.events.engine import (
+    BlockCost,
+    Compared,
+    Failed,
+    ModelCard,
+    NearTie,
+    PairLoaded,
+    PeakBandwidth,
+    cache_bound,
+)
+from fastdraft_core.events.jobs import JobEnded, JobStarted, RecipeChanged
+from fastdraft_core.events.recording import Machine, RecordingHeader
+from fastdraft_core.events.sweeping import (
+    CostsMeasured,
+    PointMeasured,
+    PointPredicted,
+    RepeatDropped,
+    RunTotals,
+    SweepFinished,
+    SweepPoint,
+    SweepProgress,
+    SweepStarted,
+    SweepVerdict,
+    TaskCard,
+    Turn,
+    TurnMeasured,
+)
+from fastdraft_core.events.training import (
+    Checkpointed,
+    Evaluated,
+    Mixed,
+    Planned,
+    PlannedStage,
+    Previewed,
+    Progress,
+    Sampled,
+    Scored,
+    StageAcceptance,
+    StageFinished,
+    StageStarted,
+    Step,
+    Synthesized,
+    Tokenized,
+)
+
+__all__ = [
+    "Block",
+    "BlockCost",
+    "Cancel",
+    "Candidate",
+    "Checkpointed",
+    "Command",
+    "Compared",
+    "CostsMeasured",
+    "Detail",
+    "Evaluated",
+    "Event",
+    "Failed",
+    "FirstToken",
+    "JobEnded",
+    "JobStarted",
+    "Load",
+    "Machine",
+    "Message",
+    "Mixed",
+    "ModelCard",
+    "NearTie",
+    "Opinion",
+    "PairLoaded",
+    "PeakBandwidth",
+    "Planned",
+    "PlannedStage",
+    "PointMeasured",
+    "PointPredicted",
+    "Previewed",
+    "Progress",
+    "Quit",
+    "RecipeChanged",
+    "RecordingHeader",
+    "RepeatDropped",
+    "Run",
+    "RunFinished",
+    "RunMetrics",
+    "RunStarted",
+    "RunTotals",
+    "Sampled",
+    "Scored",
+    "StageAcceptance",
+    "StageFinished",
+    "StageStarted",
+    "Step",
+    "SweepFinished",
+    "SweepPoint",
+    "SweepProgress",
+    "SweepStarted",
+    "SweepVerdict",
+    "Synthesized",
+    "TaskCard",
+    "Token",
+    "Tokenized",
+    "Turn",
+    "TurnMeasured",
+    "cache_bound",
+    "decode_command",
+    "decode_message",
+    "encode",
+]
+
+Message = (
+    RunStarted
+    | FirstToken
+    | Block
+    | RunFinished
+    | PairLoaded
+    | PeakBandwidth
+    | Compared
+    | Failed
+    | Progress
+    | Machine
+    | RecordingHeader
+    | StageStarted
+    | Step
+    | Evaluated
+    | Checkpointed
+    | StageFinished
+    | Synthesized
+    | Sampled
+    | Scored
+    | Tokenized
+    | Mixed
+    | StageAcceptance
+    | Planned
+    | Previewed
+    | JobStarted
+    | JobEnded
+    | RecipeChanged
+    | SweepStarted
+    | SweepProgress
+    | RepeatDropped
+    | TurnMeasured
+    | CostsMeasured
+    | PointPredicted
+    | PointMeasured
+    | SweepVerdict
+    | SweepFinished
+)
+Command = Load | Run | Cancel | Quit
+
+_encoder = msgspec.json.Encoder()
+_messages = msgspec.json.Decoder(Message)
+_commands = msgspec.json.Decoder(Command)
+
+
+def encode(event: Event) -> bytes:
+    """One line of JSON, newline included."""
+    return _encoder.encode(event) + b"\n"
+
+
+def decode_message(line: bytes) -> Message:
+    """The event of one line; raises ``msgspec.MsgspecError`` for anything else."""
+    return _messages.decode(line)
+
+
+def decode_command(line: bytes) -> Command:
+    """The command of one line; raises ``msgspec.MsgspecError`` for anything else."""
+    return _commands.decode(line)

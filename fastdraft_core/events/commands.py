@@ -1,0 +1,47 @@
+"""Commands to the engine process."""
+
+from __future__ import annotations
+
+from fastdraft_core.events.base import Event
+
+
+class Load(Event, frozen=True):
+    """Load a pair; ``draft`` empty means speculation off. What is empty or 0 besides is automatic.
+
+    ``runtime`` is ``torch``, ``openvino`` or ``auto``, which takes what was measured faster here and measures at the
+    first time. ``weights`` (of the target), ``draft_weights`` and ``kv_precision`` are OpenVINO's;
+    ``draft_device`` is the target's ``device`` where it is empty. With ``trust_remote_code``, Python code that comes
+    with a model is run.
+    """
+
+    target: str
+    draft: str
+    dtype: str = ""
+    threads: int = 0
+    runtime: str = "auto"
+    device: str = ""
+    draft_device: str = ""
+    weights: str = ""
+    draft_weights: str = ""
+    kv_precision: str = ""
+    trust_remote_code: bool = False
+
+
+class Run(Event, frozen=True):
+    """Decode ``prompt`` autoregressively and speculatively, one after the other, each after a warm-up."""
+
+    prompt: str
+    gamma: int
+    temperature: float
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+    max_new_tokens: int = 128
+
+
+class Cancel(Event, frozen=True):
+    """End the run in progress at once; what was decoded is kept."""
+
+
+class Quit(Event, frozen=True):
+    """End the engine process."""

@@ -1,0 +1,1 @@
+"""A job is a folder: recipe, events, log, checkpoints."""

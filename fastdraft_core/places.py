@@ -1,0 +1,65 @@
+"""Where fastdraft keeps things: the platform's own folders, all movable by ``FASTDRAFT_HOME``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+
+def _root(kind: str) -> Path:
+    """``kind`` is one of ``cache``, ``data``, ``config``, ``state``."""
+    home = os.environ.get("FASTDRAFT_HOME")
+    if home:
+        return Path(home).expanduser() / kind
+    return Path(getattr(platformdirs, f"user_{kind}_path")("fastdraft", appauthor=False))
+
+
+def cache() -> Path:
+    """Things that can be made again: token shards, converted models, measured peaks."""
+    return _root("cache")
+
+
+def jobs() -> Path:
+    """One folder a training job."""
+    return _root("data") / "jobs"
+
+
+def results() -> Path:
+    """One folder a sweep."""
+    return _root("data") / "results"
+
+
+def config() -> Path:
+    """Settings of the app."""
+    return _root("config")
+
+
+def log_file(program: str) -> Path:
+    """The log that an error message names; its folder exists after this call."""
+    folder = _root("state")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{program}.log"
+
+
+def recordings() -> Path:
+    """Every run of the app, one file each; the oldest go first."""
+    return _root("data") / "recordings"
+
+
+def exports() -> Path:
+    """What the user exports and the pictures of the screen."""
+    return _root("data") / "exports"
+
+
+def history() -> Path:
+    """Prompts and models that were used before."""
+    return _root("data") / "history.json"
+
+
+def assets() -> Path:
+    """The bundled pair and recipes: inside an installed package, or at the checkout's top."""
+    package = Path(__file__).resolve().parent
+    installed = package / "assets"
+    return installed if installed.is_dir() else package.parent / "assets"

@@ -1,0 +1,1 @@
+"""What sweeps found, kept in folders: read, compare, export. Light enough for the app to import."""

@@ -1,0 +1,1 @@
+"""Ways to run a model, each behind the protocol of ``base``."""

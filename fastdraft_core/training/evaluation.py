@@ -1,0 +1,165 @@
+"""Judge a draft by what counts: accepted/drafted in real decoding with its target, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fastdraft_core.bench.acceptance import chances
+from fastdraft_core.bench.surface import expected_blocks
+from fastdraft_core.data.corpus import Corpus, held_out_prompts
+from fastdraft_core.data.generation import continue_batch
+from fastdraft_core.data.mixtures import Mixture
+from fastdraft_core.decoding.drafters import ModelDrafter
+from fastdraft_core.decoding.metrics import acceptance_rate
+from fastdraft_core.decoding.records import Pass, Request
+from fastdraft_core.decoding.sampling import Sampling, process
+from fastdraft_core.decoding.speculative import speculative
+from fastdraft_core.devices import choose_device, choose_dtype, choose_threads
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import Event, StageAcceptance
+from fastdraft_core.pair import load_runtime
+from fastdraft_core.runtimes.base import Runtime
+from fastdraft_core.runtimes.torch_loading import load_tokenizer
+from fastdraft_core.training.recipe import Evaluation
+
+_PROMPTS = 20
+_PROMPT_TOKENS = 48
+_NEW_TOKENS = 64
+#: Texts of the target that every evaluation reads.
+_TEXTS = 16
+#: Held-out positions whose whole distributions are kept, fewer where the vocabulary makes them large (256 MB).
+_REFERENCE_TOKENS, _REFERENCE_ENTRIES = 4096, 1 << 27
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a target says on held-out rows: ``ids`` and ``mask``, both ``[rows, length + 1]``.
+
+    ``log_probs`` [N, V] are its log-probabilities at each of the N masked-in next tokens: float16, on
+    the CPU, at temperature 1.
+    """
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+    log_probs: torch.Tensor
+    texts: TargetTexts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetTexts:
+    """Texts that a target wrote: ``ids`` [rows, prompt + text], and p [rows, text - 1], what it gave each token but the first."""
+
+    ids: torch.Tensor
+    prompt: int
+    p: list[list[float]]
+    vocab_size: int
+    sampling: Sampling
+    gamma: int
+
+
+@torch.inference_mode()
+def make_reference(target: Any, mixture: Mixture, vocab_size: int) -> Reference:
+    """The distributions of ``target``, cut to ``vocab_size`` ids, on the first rows of ``mixture``."""
+    tokens = min(_REFERENCE_TOKENS, _REFERENCE_ENTRIES // vocab_size)
+    rows = min(mixture.num_rows, max(1, tokens // mixture.sequence_length))
+    ids, mask = (torch.from_numpy(part) for part in mixture.rows(0, rows))
+    found = [_log_probs(target, ids[n : n + 1], mask[n : n + 1], vocab_size).half().cpu() for n in range(rows)]
+    return Reference(ids, mask, torch.cat(found))
+
+
+@torch.inference_mode()
+def expected_acceptance(draft: Any, reference: Reference, *, temperature: float = 1.0) -> float:
+    """Mean of Σ min(p, q) over the positions of ``reference``: the chance that one drafted token is accepted.
+
+    This is exact for the first token of a block (Leviathan et al., 2023, theorem 3.5); that a longer
+    block is accepted is not independent of it.
+    """
+    total, vocab_size, done = 0.0, reference.log_probs.shape[1], 0
+    for ids, mask in zip(reference.ids.split(1), reference.mask.split(1), strict=True):
+        log_q = _log_probs(draft, ids, mask, vocab_size)
+        log_p = reference.log_probs[done : done + len(log_q)].to(log_q.device).float()
+        p, q = (log_p / temperature).softmax(-1), (log_q / temperature).softmax(-1)
+        total += float(torch.minimum(p, q).sum())
+        done += len(log_q)
+    return total / max(1, done)
+
+
+def make_texts(target: Any, mixture: Mixture, vocab_size: int, evaluation: Evaluation) -> TargetTexts:
+    """What ``target`` writes after the beginnings of the first rows of ``mixture``; stops are ignored."""
+    rows = mixture.rows(0, min(mixture.num_rows, _TEXTS))[0]
+    prompt = min(_PROMPT_TOKENS, mixture.sequence_length // 2)
+    new_tokens = min(_NEW_TOKENS, mixture.sequence_length - prompt)
+    heat = np.full(len(rows), evaluation.temperature)
+    found = continue_batch(target, rows[:, :prompt], heat, new_tokens, (), mixture.seed, vocab_size=vocab_size)
+    whole = [row for row in found if row is not None]
+    if not whole:
+        raise FastdraftError("The target's logits are no numbers on held-out text, so no draft can be judged by it.")
+    ids, sampling = torch.tensor(whole), Sampling(evaluation.temperature)
+    p = _given(target, ids, prompt, vocab_size, sampling)
+    return TargetTexts(ids, prompt, p, vocab_size, sampling, evaluation.gamma)
+
+
+def accepted_share(draft: Any, texts: TargetTexts) -> float:
+    """Accepted/drafted that speculative decoding would have reached on ``texts``, in expectation over its draws."""
+    q = _given(draft, texts.ids, texts.prompt, texts.vocab_size, texts.sampling)
+    return expected_blocks(map(chances, texts.p, q), texts.gamma).acceptance
+
+
+@torch.inference_mode()
+def _given(model: Any, ids: torch.Tensor, prompt: int, vocab_size: int, sampling: Sampling) -> list[list[float]]:
+    """The probability of each token of the texts but the first; greedy, 1 for the best token and 0 for any other."""
+    found = []
+    for row in ids.to(model.device):
+        logits = model(input_ids=row[None, :-1], use_cache=False).logits[0, prompt:, :vocab_size].float()
+        following = row[prompt + 1 :]
+        if sampling.greedy:
+            found.append((logits.argmax(-1) == following).double().tolist())
+        else:
+            found.append(process(logits, sampling).gather(1, following[:, None])[:, 0].double().tolist())
+    return found
+
+
+def _log_probs(model: Any, ids: torch.Tensor, mask: torch.Tensor, vocab_size: int) -> torch.Tensor:
+    """float32 log-probabilities ``[N, vocab_size]`` at the masked-in next tokens of ``ids`` [rows, length + 1]."""
+    logits = model(input_ids=ids[:, :-1].to(model.device), use_cache=False).logits
+    return logits[mask[:, 1:].to(model.device)][:, :vocab_size].float().log_softmax(-1)
+
+
+def stage_acceptance(
+    target: Path, stages: dict[str, Path], corpus: Corpus, sources: list[str], seed: int, evaluation: Evaluation
+) -> Iterator[Event]:
+    """One ``StageAcceptance`` for each checkpoint folder in ``stages``, on prompts of held-out documents."""
+    torch.set_num_threads(choose_threads())
+    tokenizer = load_tokenizer(target, "target")
+    prompts: dict[str, list[list[int]]] = {}
+    for source in sources:
+        prompts[source] = yield from _prompts(corpus, source, tokenizer)
+    device = choose_device()
+    dtype = choose_dtype(device)
+    runtime = load_runtime(target, "target", tokenizer, device=device, dtype=dtype)
+    for stage, folder in stages.items():
+        drafter = ModelDrafter(load_runtime(folder, stage, tokenizer, device=device, dtype=dtype))
+        rates = {source: _acceptance(runtime, drafter, ids, seed, evaluation) for source, ids in prompts.items()}
+        yield StageAcceptance(stage=stage, gamma=evaluation.gamma, temperature=evaluation.temperature, acceptance=rates)
+
+
+def _prompts(corpus: Corpus, source: str, tokenizer: Any) -> Generator[Event, None, list[list[int]]]:
+    shard = yield from corpus.shard(source, tokenizer, held_out=True)
+    return held_out_prompts(shard, _PROMPTS, _PROMPT_TOKENS)
+
+
+def _acceptance(
+    target: Runtime, drafter: ModelDrafter, prompts: list[list[int]], seed: int, evaluation: Evaluation
+) -> float:
+    """Pooled over all prompts; stops are ignored, so that every prompt counts alike."""
+    passes = []
+    for number, prompt in enumerate(prompts):
+        request = Request(prompt, _NEW_TOKENS, Sampling(evaluation.temperature), seed=seed + number)
+        passes += [r for r in speculative(target, drafter, request, evaluation.gamma) if isinstance(r, Pass)]
+    return acceptance_rate(passes)

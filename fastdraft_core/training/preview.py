@@ -1,0 +1,101 @@
+"""A look at what a recipe would train on, before anything is spent: documents, their tokens, and what the target writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastdraft_core.data.corpus import Corpus
+from fastdraft_core.data.prompts import Magpie, Template
+from fastdraft_core.data.writers import Writer, torch_writer
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import Previewed
+from fastdraft_core.pair import stop_ids
+from fastdraft_core.runtimes.torch_runtime import context_length
+from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe, Synthesis
+from fastdraft_core.training.stages import recipe_corpus
+from fastdraft_core.training.start import load_target, target_config, target_path
+
+#: Documents that lie side by side are alike; of a source every so many are looked at.
+_STRIDE = 25
+_SHOWN_TOKENS = 160
+_WRITTEN_TOKENS = 64
+
+
+def preview(recipe: Recipe, sources: Sequence[str], count: int) -> Iterator[Previewed]:
+    """``count`` samples of each of ``sources``, of which ``target`` is what the target writes by [synthesis].
+
+    Raises:
+        FastdraftError: a source is unknown or empty, the recipe has no target, or the target cannot be had.
+    """
+    from transformers import AutoTokenizer
+
+    if recipe.target is None:
+        raise FastdraftError("This recipe trains a target and its tokenizer, so there are no tokens to show yet.")
+    tokenizer = AutoTokenizer.from_pretrained(target_path(recipe))
+    corpus = recipe_corpus(recipe)
+    for name in sources:
+        if name == TARGET_SOURCE:
+            yield from _written(recipe, corpus, tokenizer, count)
+            continue
+        for document in islice(corpus.documents(name), 0, _STRIDE * count, _STRIDE):
+            ids = tokenizer(document.text).input_ids
+            tokens = _pieces(tokenizer, ids[:_SHOWN_TOKENS])
+            yield Previewed(source=name, document=document.file, num_tokens=len(ids), tokens=tokens)
+
+
+def _written(recipe: Recipe, corpus: Corpus, tokenizer: Any, count: int) -> Iterator[Previewed]:
+    section = recipe.synthesis
+    if section is None:
+        raise FastdraftError("The recipe has no [synthesis], so the target writes nothing.")
+    path = Path(target_path(recipe))
+    stops = stop_ids(path, tokenizer)
+    write = torch_writer(load_target(recipe))
+    prompts = list(_prompts(recipe, section, corpus, tokenizer, write, stops, count))
+    heat = np.array(list(islice(cycle(section.temperatures), len(prompts))), dtype=np.float64)
+    new = min(section.new_tokens, _WRITTEN_TOKENS)
+    rows = write([ids for _, ids in prompts], heat, new, stops, recipe.seed, vocab_size=len(tokenizer))
+    for (name, ids), row, temperature in zip(prompts, rows, heat.tolist(), strict=True):
+        written = row or ids
+        tokens, given = _pieces(tokenizer, written), len(ids)
+        yield Previewed(
+            source=TARGET_SOURCE,
+            document=name,
+            num_tokens=len(written) - given,
+            tokens=tokens,
+            given=given,
+            temperature=temperature,
+        )
+
+
+def _prompts(
+    recipe: Recipe,
+    section: Synthesis,
+    corpus: Corpus,
+    tokenizer: Any,
+    write: Writer,
+    stops: frozenset[int],
+    count: int,
+) -> Iterator[tuple[str, list[int]]]:
+    """``count`` prompts of every kind that the section asks for, by name."""
+    length = max(section.prefix_tokens)
+    for source in section.sources:
+        for document in islice(corpus.documents(source), 0, _STRIDE * count, _STRIDE):
+            yield f"prefix of {document.file}", tokenizer(document.text).input_ids[:length]
+    template = Template(tokenizer)
+    for source in section.instructions:
+        for text in corpus.instructions(source, held_out=False)[:count]:
+            yield f"instruction of {source}", template.encode(text)
+    if section.magpie:
+        limit = context_length(target_config(recipe)) - section.new_tokens
+        invented = Magpie(write, template, stops, limit, corpus.evaluation.contaminates, recipe.seed).batch(0, count)
+        yield from (("instruction that the target invented", prompt.ids) for prompt in invented if prompt.ids)
+
+
+def _pieces(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """The text of each id alone."""
+    return [str(tokenizer.decode([token])) for token in ids]

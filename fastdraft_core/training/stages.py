@@ -1,0 +1,248 @@
+"""Run a recipe: tokenizer, shards, synthesis where FT asks for it, then PT → CP → FT."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from fastdraft_core.bench.tasks import BENCHMARKS, load_tasks
+from fastdraft_core.data.corpus import Corpus, kept_shard
+from fastdraft_core.data.decontamination import Overlap
+from fastdraft_core.data.locks import alone
+from fastdraft_core.data.memory import memory_for
+from fastdraft_core.data.mixtures import Mixture
+from fastdraft_core.data.pinned import pinned
+from fastdraft_core.data.shards import Shard
+from fastdraft_core.data.target_logits import TargetLogits, open_target_logits, score, target_key
+from fastdraft_core.data.tokenizer import tokenizer_hash, train_tokenizer
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import Checkpointed, Event, Mixed, Progress
+from fastdraft_core.training.checkpoints import load_trainer
+from fastdraft_core.training.evaluation import Reference, make_reference, make_texts
+from fastdraft_core.training.folders import find_checkpoint, stage_folder
+from fastdraft_core.training.loop import StageRun, droppable, train_stage
+from fastdraft_core.training.processes import first_alone, make_accelerator
+from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe, Stage, num_steps, rows_per_step
+from fastdraft_core.training.samples import Samples, make_samples
+from fastdraft_core.training.start import check_context, load_target, starting_model, target_path
+from fastdraft_core.training.stop import Stop
+from fastdraft_core.training.synthetic import synthetic_shard
+
+_MAX_HELD_OUT_ROWS = 256
+_EVERY_PROMPT = 1 << 30
+
+
+def run_recipe(recipe: Recipe, folder: Path, *, only: str | None = None, stop: Stop | None = None) -> Iterator[Event]:
+    """Run every stage of ``recipe`` (or ``only`` one) inside the job ``folder``, from where it stopped.
+
+    Raises:
+        FastdraftError: a stage's starting checkpoint is missing, or anything that a user can mend.
+        Interrupted: ``stop`` asked for it; what was done so far is saved.
+    """
+    from transformers.utils import logging
+
+    # Our own events tell of progress.
+    logging.disable_progress_bar()
+    check_context(recipe)
+    accelerator = make_accelerator()
+    corpus = recipe_corpus(recipe)
+    stop = stop or Stop()
+    tokenizer = yield from stop.drop(first_alone(accelerator, _tokenizer(recipe, folder, corpus)))
+    previous: str | None = None
+    for name, stage in recipe.stages.items():
+        if only in (None, name):
+            yield from _run_stage(recipe, folder, name, stage, previous, tokenizer, corpus, accelerator, stop)
+        previous = name
+
+
+def recipe_corpus(recipe: Recipe) -> Corpus:
+    """The recipe's sources, without what overlaps with the evaluation tasks that it names.
+
+    Raises:
+        FastdraftError: a task is not known, or its prompts cannot be read.
+    """
+    if not recipe.decontaminate:
+        return Corpus(recipe.sources)
+    return Corpus(recipe.sources, Overlap(text for task in recipe.decontaminate for text in _evaluation_prompts(task)))
+
+
+def _evaluation_prompts(task: str) -> list[str]:
+    """Every prompt of a task; one that lies on the hub is read from there once, however often a job starts."""
+
+    def read() -> list[str]:
+        return [source.text() for task_ in load_tasks(task, count=_EVERY_PROMPT) for source in task_.sources]
+
+    benchmark = BENCHMARKS.get(task)
+    if benchmark is None or benchmark.hub is None:
+        return read()
+    return pinned(task, [asdict(benchmark), _EVERY_PROMPT], read, list[str])
+
+
+def _run_stage(
+    recipe: Recipe,
+    folder: Path,
+    name: str,
+    stage: Stage,
+    previous: str | None,
+    tokenizer: Any,
+    corpus: Corpus,
+    accelerator: Any,
+    stop: Stop,
+) -> Iterator[Event]:
+    begun = _begun_with(folder, name)
+    shards: dict[tuple[str, bool], Shard] = {}
+    for source in stage.sources:
+        for held_out in (False, True):
+            shard = _shard(recipe, corpus, source, tokenizer, accelerator.device, begun, held_out=held_out)
+            shards[source, held_out] = yield from stop.drop(first_alone(accelerator, shard))
+
+    logits = []
+    if stage.loss != "ce":
+        for source in stage.sources:
+            scored = _target_logits(recipe, shards[source, False], stage.top_k, tokenizer, accelerator.device)
+            logits.append((yield from stop.drop(first_alone(accelerator, scored))))
+
+    def mixture(held_out: bool, sources: dict[str, float], rows: int) -> Mixture:
+        opened = [shards[source, held_out] for source in sources]
+        stored = () if held_out else logits
+        return Mixture(opened, list(sources.values()), stage.sequence_length, rows, recipe.seed, stored)
+
+    for source in stage.sources:
+        _check_held_out(recipe, stage, source, shards[source, True])
+    held_out_rows = {
+        s: min(_MAX_HELD_OUT_ROWS, len(shards[s, True].tokens) // (stage.sequence_length + 1) - 1)
+        for s in stage.sources
+    }
+    unseen = {s: mixture(True, {s: 1.0}, held_out_rows[s]) for s in stage.sources}
+    training = mixture(False, stage.sources, num_steps(stage) * rows_per_step(stage))
+    yield Mixed(
+        stage=name,
+        tokens=dict(zip(stage.sources, training.tokens, strict=True)),
+        epochs=dict(zip(stage.sources, training.epochs, strict=True)),
+    )
+    model = yield from starting_model(recipe, folder, name, previous, tokenizer, accelerator.device)
+    model = model.to(accelerator.device)
+    samples = make_samples(unseen, tokenizer)
+    run = StageRun(
+        name=name,
+        stage=stage,
+        model=model,
+        tokenizer=tokenizer,
+        mixture=training,
+        held_out=unseen,
+        folder=stage_folder(folder, name),
+        accelerator=accelerator,
+        compile=recipe.compile,
+        checkpoint_seconds=60 * recipe.checkpoint_minutes,
+        references=lambda: _references(recipe, unseen, len(tokenizer), samples, stop, accelerator.device),
+        stop=stop,
+    )
+    for event in train_stage(run):
+        yield event
+        if isinstance(event, Checkpointed) and accelerator.is_main_process and not stop.requested:
+            yield from _sampled(run, samples, event.step)
+
+
+def _check_held_out(recipe: Recipe, stage: Stage, source: str, shard: Shard) -> None:
+    """Whether a source keeps enough aside to judge by."""
+    if len(shard.tokens) >= 2 * (stage.sequence_length + 1):
+        return
+    more = {TARGET_SOURCE: "Raise synthesis.tokens"} | {
+        name: f"Keep more of it aside with a smaller held_out than {described.held_out} under [sources.{name}], add data"
+        for name, described in recipe.sources.items()
+    }
+    raise FastdraftError(
+        f"The held-out side of source {source!r}, which judges the draft, holds {len(shard.tokens):,} tokens, too few for rows "
+        f"of {stage.sequence_length}. {more.get(source, 'Add data')}, or shorten sequence_length."
+    )
+
+
+def _sampled(run: StageRun, samples: Samples, step: int) -> Iterator[Event]:
+    """What the model writes now; an interruption loses nothing, since a checkpoint was just written."""
+    with droppable(run):
+        events = list(samples.of(run.model, run.name, step))
+    yield from events
+
+
+def _references(
+    recipe: Recipe, held_out: dict[str, Mixture], vocab_size: int, samples: Samples, stop: Stop, device: Any
+) -> dict[str, Reference]:
+    """The target's probabilities on held-out rows of every source; none where a target itself is trained."""
+    if recipe.target is None:
+        return {}
+    target = load_target(recipe, device)
+    advice = "Free some, or use --device cpu, and run again."
+    with stop.droppable(), memory_for(f"the target beside the draft on {device}", advice):
+        samples.ask_target(target)
+        found = {}
+        for source, mixture in held_out.items():
+            texts = make_texts(target, mixture, vocab_size, recipe.evaluation)
+            found[source] = replace(make_reference(target, mixture, vocab_size), texts=texts)
+        return found
+
+
+def _target_logits(
+    recipe: Recipe, shard: Shard, top_k: int, tokenizer: Any, device: Any
+) -> Generator[Event, None, TargetLogits]:
+    """Open the target's probabilities of a shard's tokens, having it score them on ``device`` first. Returns them."""
+    folder = shard.folder.with_name(f"{shard.folder.name}-top{top_k}-{target_key(Path(target_path(recipe)))}")
+
+    def store() -> Generator[Event, None, None]:
+        if (folder / "index.json").is_file():
+            return
+        yield Progress(what=f"the target reads {shard.index.num_tokens:,} tokens and its probabilities are stored")
+        yield from score(folder, shard, load_target(recipe, device), top_k=top_k, vocab_size=len(tokenizer))
+
+    # Two jobs must not append to one file.
+    yield from alone(folder, "stores the same probabilities", store())
+    return open_target_logits(folder, shard)
+
+
+def _tokenizer(recipe: Recipe, folder: Path, corpus: Corpus) -> Generator[Event, None, Any]:
+    """The target's tokenizer, or one trained once and kept in the job folder. Returns it."""
+    from transformers import AutoTokenizer
+
+    if recipe.target is not None:
+        return AutoTokenizer.from_pretrained(target_path(recipe))
+    assert recipe.tokenizer is not None
+    kept = folder / "tokenizer"
+    if not (kept / "tokenizer.json").is_file():
+        yield Progress(what="training the tokenizer")
+        texts = (d.text for source in recipe.tokenizer.sources for d in corpus.documents(source))
+        train_tokenizer(texts, recipe.tokenizer.vocab_size).save_pretrained(kept)
+    return AutoTokenizer.from_pretrained(kept)
+
+
+def _begun_with(folder: Path, name: str) -> dict[tuple[str, bool], str]:
+    """The checksums of the tokens that a stage was begun with, by source and side; none where it begins now."""
+    checkpoint = find_checkpoint(stage_folder(folder, name) / "last")
+    if checkpoint is None:
+        return {}
+    trainer = load_trainer(checkpoint, tensors=False)
+    sides = {False: trainer.shards, True: trainer.held_out}
+    return {(source, side): digest for side, digests in sides.items() for source, digest in digests.items()}
+
+
+def _shard(
+    recipe: Recipe,
+    corpus: Corpus,
+    source: str,
+    tokenizer: Any,
+    device: Any,
+    begun: dict[tuple[str, bool], str],
+    *,
+    held_out: bool,
+) -> Generator[Event, None, Shard]:
+    """Open the shard of one source, making it first where it is absent. Returns it.
+
+    A stage that was ``begun`` goes on with the tokens that it has read so far, also where the source was edited since.
+    """
+    if digest := begun.get((source, held_out)):
+        kept = kept_shard(source, digest, tokenizer_hash(tokenizer), held_out=held_out)
+        if kept is not None:
+            return kept
+    if source == TARGET_SOURCE:
+        return (yield from synthetic_shard(recipe, corpus, tokenizer, device, held_out=held_out))
+    return (yield from corpus.shard(source, tokenizer, held_out=held_out))

@@ -1,0 +1,117 @@
+"""The model that a stage starts from: untrained, taken from another one, or what the stage before reached."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastdraft_core.devices import choose_device, choose_dtype
+from fastdraft_core.drafts.architecture import model_config, new_model
+from fastdraft_core.drafts.inheritance import inherited_config, inherited_model
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import Event, Progress
+from fastdraft_core.runtimes.torch_loading import load_model, local_folder
+from fastdraft_core.runtimes.torch_runtime import context_length
+from fastdraft_core.training.folders import find_checkpoint, stage_folder
+from fastdraft_core.training.precision import training_attention
+from fastdraft_core.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def starting_model(
+    recipe: Recipe, folder: Path, name: str, previous: str | None, tokenizer: Any, device: Any
+) -> Generator[Event, None, PreTrainedModel]:
+    """Returns the model of stage ``name``; one that goes on gets the weights of its own checkpoint later.
+
+    Raises:
+        FastdraftError: the stage before has no such checkpoint, or the model of ``[init]`` does not fit.
+    """
+    from transformers import AutoModelForCausalLM
+
+    attention = training_attention(device, compiled=recipe.compile)
+    if find_checkpoint(stage_folder(folder, name) / "last") is not None:
+        return new_model(recipe_config(recipe, tokenizer), seed=recipe.seed, attention=attention)
+    if previous is not None:
+        start = getattr(recipe, name).start
+        found = find_checkpoint(stage_folder(folder, previous) / start)
+        if found is None:
+            raise FastdraftError(
+                f"Stage {name} starts from the {start} checkpoint of {previous}, and there is none in {folder}. "
+                f"Run {previous} first, or leave it out with {previous}.skip = true."
+            )
+        return AutoModelForCausalLM.from_pretrained(found, attn_implementation=attention, dtype="float32")
+    config = recipe_config(recipe, tokenizer)
+    if recipe.init is None:
+        return new_model(config, seed=recipe.seed, attention=attention)
+    yield Progress(what=f"starting from {recipe.init.model}")
+    model, told = inherited_model(recipe.init, config, tokenizer, str(recipe.target), attention)
+    yield Progress(what=f"started from {told}")
+    return model
+
+
+def recipe_config(recipe: Recipe, tokenizer: Any = None) -> Any:
+    """The configuration of the model that ``recipe`` trains; of a target or another model only config.json is read.
+
+    Without a ``tokenizer``, before one is trained or loaded, special ids are left at the architecture's own.
+
+    Raises:
+        FastdraftError: the target cannot be had, or its configuration cannot be read.
+    """
+    # Nothing is ever padded, and an architecture's own padding id, such as Phi-3's, may lie outside a small vocabulary.
+    special: dict[str, Any] = {"pad_token_id": None}
+    if tokenizer:
+        special |= {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    if recipe.target is None:
+        assert recipe.tokenizer is not None
+        vocab_size = len(tokenizer) if tokenizer else recipe.tokenizer.vocab_size
+        architecture = recipe.model.architecture or "llama"
+    else:
+        target = target_config(recipe)
+        architecture, vocab_size = recipe.model.architecture or target.model_type, target.vocab_size
+        if recipe.init is not None:
+            return inherited_config(recipe.init, recipe.model, vocab_size=vocab_size, special=special)
+    return model_config(recipe.model, architecture=architecture, vocab_size=vocab_size, special=special)
+
+
+def check_context(recipe: Recipe) -> None:
+    """See that the target can read the rows of every stage; it judges the draft on them.
+
+    Raises:
+        FastdraftError: its context is shorter, or its configuration cannot be had.
+    """
+    if recipe.target is None:
+        return
+    context = context_length(target_config(recipe))
+    for name, stage in recipe.stages.items():
+        if stage.sequence_length > context:
+            raise FastdraftError(
+                f"{name}.sequence_length is {stage.sequence_length}, longer than the context of {recipe.target}, which is "
+                f"{context:,} tokens. Shorten it."
+            )
+
+
+def target_config(recipe: Recipe) -> Any:
+    """The target's configuration; of a model that also sees or hears, the part that writes."""
+    from transformers import AutoConfig
+
+    assert recipe.target is not None
+    folder = local_folder(recipe.target, weights=False)
+    try:
+        return AutoConfig.from_pretrained(folder).get_text_config()
+    except (OSError, ValueError, KeyError) as error:
+        raise FastdraftError(f"The configuration of {recipe.target} cannot be read ({error}).") from error
+
+
+def target_path(recipe: Recipe) -> str:
+    """The local folder of the recipe's target."""
+    assert recipe.target is not None
+    return str(local_folder(recipe.target))
+
+
+def load_target(recipe: Recipe, device: Any = None) -> PreTrainedModel:
+    """The target as it decodes: on ``device``, which is this process's own, or the best one; in that device's dtype."""
+    name = choose_device() if device is None else str(device)
+    return load_model(Path(target_path(recipe)), str(recipe.target), device=name, dtype=choose_dtype(name)).eval()

@@ -1,0 +1,168 @@
+"""The source ``target``: what the recipe's target writes, as a shard, once for all drafts that ask for the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fastdraft_core import places
+from fastdraft_core.data.corpus import Corpus
+from fastdraft_core.data.locks import alone
+from fastdraft_core.data.prompts import Instructions, Magpie, Prefixes, Prompts, Template
+from fastdraft_core.data.shards import Shard, open_shard, write_shard
+from fastdraft_core.data.synthesis import Plan, sequence_rows, synthesize
+from fastdraft_core.data.target_logits import target_key
+from fastdraft_core.data.tokenizer import tokenizer_hash
+from fastdraft_core.data.writers import Writer, torch_writer, vllm_writer
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import Event, Progress
+from fastdraft_core.pair import stop_ids
+from fastdraft_core.runtimes.torch_runtime import context_length
+from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe, Synthesis, parse_count
+from fastdraft_core.training.start import load_target, target_config, target_path
+
+#: The target writes this many times fewer tokens for evaluation than for training, and never more than the second number:
+#: an evaluation reads at most 256 rows.
+_HELD_OUT, _MAX_HELD_OUT_TOKENS = 20, 1 << 19
+
+
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What prompts are made of, on one side of the held-out split."""
+
+    shards: list[Shard]
+    instructions: dict[str, list[str]]
+
+
+def synthetic_shard(
+    recipe: Recipe, corpus: Corpus, tokenizer: Any, device: Any, *, held_out: bool
+) -> Generator[Event, None, Shard]:
+    """Open the shard of the target's own sequences, having it write them on ``device`` first. Returns it.
+
+    Raises:
+        FastdraftError: the prompts cannot be had or are too long for the target, or Magpie is asked of one without a
+            chat template.
+    """
+    section = recipe.synthesis
+    assert section is not None
+    template = Template(tokenizer)
+    if section.magpie and not template.text:
+        raise FastdraftError(
+            f"Magpie has the target invent instructions after its chat template, and {recipe.target} has none: it is no "
+            "chat model. Set synthesis.magpie = 0 and use sources or instructions."
+        )
+    material = yield from _material(section, corpus, tokenizer, held_out=held_out)
+    hashed, weights = tokenizer_hash(tokenizer), target_key(Path(target_path(recipe)))
+    side = "held-out" if held_out else "train"
+    name = f"{side}-{_key(recipe, section, material, weights, hashed)}"
+    folder = places.cache() / "shards" / f"target-{name}"
+
+    def write() -> Generator[Event, None, None]:
+        if (folder / "index.json").is_file():
+            return
+        plan = _plan(recipe, section, tokenizer, held_out=held_out)
+        yield Progress(what=f"the target writes {plan.tokens:,} tokens ({side})")
+        stops = stop_ids(Path(target_path(recipe)), tokenizer)
+        limit = _limit(section, context_length(target_config(recipe)))
+        if section.engine == "vllm":
+            writer = vllm_writer(Path(target_path(recipe)))
+        else:
+            writer = torch_writer(load_target(recipe, device))
+        kinds = _kinds(section, material, template, limit, writer, stops, plan.seed, corpus)
+        header = {
+            **_revision(recipe),
+            "weights": weights,
+            "tokenizer": hashed,
+            "template": template.digest,
+            "engine": section.engine,
+        }
+        file = places.cache() / "synthesis" / name / "sequences.jsonl"
+        yield from synthesize(file, plan, writer, kinds, stops, header)
+        write_shard(folder, sequence_rows(file), source=TARGET_SOURCE, tokenizer_hash=hashed, vocab_size=len(tokenizer))
+
+    # Two jobs must not append to one file.
+    yield from alone(folder, "has the target write the same", write())
+    return open_shard(folder, tokenizer_hash=hashed)
+
+
+def held_out_tokens(section: Synthesis) -> int:
+    """Tokens that the target writes for evaluation alone."""
+    return min(parse_count(section.tokens) // _HELD_OUT, _MAX_HELD_OUT_TOKENS)
+
+
+def _plan(recipe: Recipe, section: Synthesis, tokenizer: Any, *, held_out: bool) -> Plan:
+    return Plan(
+        tokens=held_out_tokens(section) if held_out else parse_count(section.tokens),
+        batch_size=section.batch_size,
+        new_tokens=section.new_tokens,
+        temperatures=section.temperatures,
+        # The two sides must not draw alike: what the target invents has no held-out half.
+        seed=2 * recipe.seed + held_out,
+        weights=section.weights,
+        vocab_size=len(tokenizer),
+        shares=section.shares,
+    )
+
+
+def _material(
+    section: Synthesis, corpus: Corpus, tokenizer: Any, *, held_out: bool
+) -> Generator[Event, None, _Material]:
+    shards = []
+    for source in section.sources:
+        shards.append((yield from corpus.shard(source, tokenizer, held_out=held_out)))
+    return _Material(shards, {name: corpus.instructions(name, held_out=held_out) for name in section.instructions})
+
+
+def _limit(section: Synthesis, context: int) -> int:
+    """Tokens that a prompt may have in the target's context."""
+    limit = context - section.new_tokens
+    shortest = max(section.prefix_tokens) if section.sources else 1
+    if limit < shortest:
+        raise FastdraftError(
+            f"The target's context of {context:,} tokens does not hold {shortest} of a prompt and synthesis.new_tokens = "
+            f"{section.new_tokens}. Lower one of them."
+        )
+    return limit
+
+
+def _kinds(
+    section: Synthesis,
+    material: _Material,
+    template: Template,
+    limit: int,
+    writer: Writer,
+    stops: frozenset[int],
+    seed: int,
+    corpus: Corpus,
+) -> dict[str, Prompts]:
+    """The kinds of prompts that [synthesis] asks for, by name."""
+    kinds: dict[str, Prompts] = {}
+    if section.sources:
+        sources = list(section.sources.values())
+        kinds["prefixes"] = Prefixes(material.shards, sources, section.prefix_tokens, seed)
+    if section.instructions:
+        shares = list(section.instructions.values())
+        kinds["instructions"] = Instructions(material.instructions, shares, template, limit, seed)
+    if section.magpie:
+        kinds["magpie"] = Magpie(writer, template, stops, limit, corpus.evaluation.contaminates, seed)
+    return kinds
+
+
+def _key(recipe: Recipe, section: Synthesis, material: _Material, weights: str, hashed: str) -> str:
+    """Names everything that the sequences depend on; the tokenizer's hash covers its chat template."""
+    read = [shard.index.sha256 for shard in material.shards]
+    whole = [msgspec.to_builtins(section), weights, hashed, read, material.instructions, recipe.seed]
+    return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:16]
+
+
+def _revision(recipe: Recipe) -> dict[str, str]:
+    """The target by name, and the commit where it lies in the hub's cache."""
+    folder = Path(target_path(recipe))
+    revision = folder.name if folder.parent.name == "snapshots" else ""
+    return {"synthesis": "fastdraft/1", "target": str(recipe.target), "revision": revision}

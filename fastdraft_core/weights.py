@@ -1,0 +1,70 @@
+"""How many parameters a model folder holds, read from headers alone: safetensors, or the graph of an OpenVINO IR."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+_IR = "openvino_model.xml"
+_LARGEST_HEADER = 64 << 20
+_LARGEST_GRAPH = 256 << 20
+#: A constant of the graph as OpenVINO writes it: type, shape, and where its bytes lie in the .bin file.
+_CONSTANT = re.compile(rb'<data element_type="(\w+)" shape="([\d, ]*)" offset="(\d+)" size="(\d+)"')
+#: Types that weights are stored in; indices and shapes are i64 or i32, masks boolean.
+_WEIGHT_TYPES = frozenset({b"f32", b"f16", b"bf16", b"u8", b"i8", b"u4", b"i4", b"nf4"})
+
+
+def count_parameters(folder: Path) -> int | None:
+    """Weights of the model in ``folder``; None where there are none, or a file is damaged."""
+    files = [file for file in folder.glob("*.safetensors") if file.name != "trainer.safetensors"]
+    counts = [_in_safetensors(file, *stamp(file)) for file in files]
+    if not files:
+        counts = [_in_graph(folder / _IR, *stamp(folder / _IR))]
+    return sum(counts) or None if all(number >= 0 for number in counts) else None
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Size and time of change of a file, zeros where there is none: what says that it is another one."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=512)
+def _in_safetensors(file: Path, size: int, changed: int) -> int:
+    del size, changed
+    try:
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            if not 0 < length <= _LARGEST_HEADER:
+                return -1
+            header: dict[str, Any] = msgspec.json.decode(opened.read(length))
+        return sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    except (OSError, msgspec.MsgspecError, KeyError, TypeError, AttributeError):
+        return -1
+
+
+@lru_cache(maxsize=512)
+def _in_graph(file: Path, size: int, changed: int) -> int:
+    """Weights in an IR's graph; one that is used twice, such as a tied embedding, has one place and counts once."""
+    del changed
+    if not 0 < size <= _LARGEST_GRAPH:
+        return -1
+    try:
+        graph = file.read_bytes()
+    except OSError:
+        return -1
+    counts: dict[bytes, int] = {}
+    for kind, shape, offset, _ in _CONSTANT.findall(graph):
+        lengths = [int(length) for length in shape.split(b",") if length.strip()]
+        # Scales and zero points have a last dimension of one; a lone number is no weight either.
+        if kind in _WEIGHT_TYPES and lengths and lengths[-1] > 1:
+            counts[offset] = prod(lengths)
+    return sum(counts.values())

@@ -1,0 +1,78 @@
+"""What passes cost, read from decoding itself (pitfall 24)."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastdraft_core.bench.costs import Costs, PacedDrafter, Probe, costs_of, measure_costs, predict
+from fastdraft_core.decoding.autoregressive import autoregressive
+from fastdraft_core.decoding.drafters import ModelDrafter
+from fastdraft_core.decoding.records import Pass, Request
+from fastdraft_core.decoding.sampling import Sampling
+from fastdraft_core.decoding.speculative import speculative
+from fastdraft_core.pair import Pair
+from tests.bench.letters import letters_pair
+from tests.decoding.table import pair_of_tables
+
+
+@pytest.fixture
+def pair() -> Pair:
+    return letters_pair()
+
+
+def block(drafted: int, draft: float, verify: float, overhead: float) -> Pass:
+    return Pass([1] * drafted, drafted, drafted, 2, 0.0, draft, verify, overhead, 9)
+
+
+def test_costs_are_medians_in_autoregressive_steps() -> None:
+    """A step is pass and sampling, 10 ms; v(n), c and overhead are its multiples, and one slow block moves none of them."""
+    baseline = [block(0, 0.0, 0.009, 0.001)] * 5
+    blocks = [block(1, 0.002, 0.011, 0.0005)] * 3 + [block(2, 0.004, 0.014, 0.0005)] * 3 + [block(2, 1.0, 1.0, 1.0)]
+    costs = costs_of(baseline, blocks, 2)
+    assert costs.step_seconds == pytest.approx(0.01)
+    assert costs.verify == pytest.approx([0.9, 1.1, 1.4])
+    assert (costs.draft, costs.overhead) == pytest.approx((0.2, 0.05))
+
+
+def test_a_length_without_room_costs_what_the_next_shorter_one_does() -> None:
+    """Texts of four tokens leave no room for blocks of eight, and none will be decoded."""
+    costs = costs_of([block(0, 0.0, 1.0, 0.0)], [block(1, 0.1, 1.5, 0.0)], 3)
+    assert costs.verify == [1.0, 1.5, 1.5, 1.5]
+
+
+def test_a_probe_sees_every_block_length(pair: Pair) -> None:
+    """One run after another until each length has its share, whatever was accepted; the costs are positive."""
+    probe = Probe(pair, 3)
+    request = pair.request("abc", max_new_tokens=30, sampling=Sampling(), ignore_stops=True)
+    while not probe.enough:
+        probe.run(request)
+    widths = [len(p.drafted) for p in probe.blocks]
+    assert all(widths.count(width) >= 8 for width in (1, 2, 3))
+    costs = measure_costs(pair, [request], max_gamma=3)
+    assert len(costs.verify) == 4
+    assert 0 < costs.verify[0] <= 1
+    assert min(costs.step_seconds, costs.draft, *costs.verify) > 0
+
+
+def test_measuring_ends_where_texts_are_too_short(pair: Pair) -> None:
+    """A length that never fits is not waited for."""
+    request = pair.request("abc", max_new_tokens=4, sampling=Sampling(), ignore_stops=True)
+    assert len(measure_costs(pair, [request], max_gamma=8).verify) == 9
+
+
+def test_changing_lengths_changes_no_token() -> None:
+    """Pitfall 5: a probe decodes the target's own greedy text."""
+    target, draft = pair_of_tables()
+    request = Request([1, 2], 60)
+    expected = [t for record in autoregressive(target, request) for t in record.emitted]
+    paced = PacedDrafter(ModelDrafter(draft), iter([4, 1, 0, 3, 2] * 20))
+    found = list(speculative(target, paced, request, 3))
+    assert [t for record in found for t in record.emitted] == expected
+    assert max(len(r.drafted) for r in found if isinstance(r, Pass)) == 3, "never more than gamma"
+
+
+def test_the_prediction_uses_measured_costs() -> None:
+    """Pitfall 24: tau 2 at gamma 4, v(5) 1.4, c .25, overhead .1 of a step: 2 / (1.4 + 1 + .1)."""
+    passes = [Pass([1, 2, 3, 4], 2, 1, 9, 1.0, 0.0, 0.0, 0.1, 9)]
+    costs = Costs(step_seconds=1.0, verify=[1.0, 1.1, 1.2, 1.3, 1.4], draft=0.25, overhead=0.0)
+    assert predict(passes, costs, 4) == pytest.approx(2 / 2.5)

@@ -1,0 +1,206 @@
+"""Building shards: the same on every number of processes and after every interruption."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from fastdraft_core.data import building
+from fastdraft_core.data.building import build
+from fastdraft_core.data.documents import Document, Filter
+from fastdraft_core.data.tokenizing import cut_parts
+from fastdraft_core.errors import FastdraftError
+from tests.data.builds import DOCUMENTS, EOS, build_stream, documents, encoder, opened, run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def sums(folder: Path) -> list[tuple[str, str]]:
+    """What tells two builds apart."""
+    return [(s.index.sha256, s.index.starts_sha256) for s in opened(folder)]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A build without interruption, in one process."""
+    folder = tmp_path_factory.mktemp("whole")
+    run(folder)
+    return folder
+
+
+def test_every_document_is_in_one_shard_once(whole: Path) -> None:
+    """Ids, ends and starts agree with the tokenizer's own encoding; copies and the prompt are left out."""
+    tokenizer = encoder().load()
+    expected: dict[bool, list[list[int]]] = {True: [], False: []}
+    for document in documents():
+        if document.file.partition(".")[0].isdecimal():
+            expected[document.is_held_out(5)].append([*tokenizer.encode(document.text).ids, EOS])
+    for shard, side in zip(opened(whole), (False, True), strict=True):
+        found = np.split(shard.tokens, shard.starts[1:])
+        assert [d.tolist() for d in found] == expected[side]
+        assert shard.index.num_documents == len(found) > 5
+    assert sum(map(len, expected.values())) == DOCUMENTS
+
+
+def test_what_was_left_out_is_counted(whole: Path) -> None:
+    """The account closes: every document is in a shard or counted with its reason."""
+    assert opened(whole)[0].index.dropped == {"too short": 1, "duplicate": 12, "contaminated": 1}
+
+
+def test_processes_change_nothing(tmp_path: Path, whole: Path) -> None:
+    """More cores make it faster, not different."""
+    events = run(tmp_path, workers=2)
+    assert sums(tmp_path) == sums(whole)
+    assert events[-1].tokens == opened(whole)[0].index.num_tokens
+    assert events[-1].tokens_per_second > 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_build_goes_on_where_it_was(tmp_path: Path, whole: Path, workers: int) -> None:
+    """kill -9 half way: nothing readable is left, finished parts are kept, and the shards come out the same."""
+    command = [sys.executable, "-m", "tests.data.builds", str(tmp_path), str(workers), "4"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        workers_of = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+    # Nothing of a killed training may go on taking memory and cores.
+    assert not psutil.wait_procs(workers_of, timeout=10)[1]
+    assert not (tmp_path / "train").exists()
+    kept = (tmp_path / "x.building" / "parts.jsonl").read_text().splitlines()
+    events = run(tmp_path)
+    assert len(kept) >= 4
+    assert events[0].tokens > json.loads(kept[-1])["sides"][0][0]
+    assert sums(tmp_path) == sums(whole)
+    assert opened(tmp_path)[0].index.dropped == opened(whole)[0].index.dropped
+    assert not (tmp_path / "x.building").exists()
+
+
+@pytest.mark.parametrize("damage", ["longer", "half a line", "flipped", "no journal", "short", "nonsense"])
+def test_a_damaged_build_comes_out_right(tmp_path: Path, whole: Path, damage: str) -> None:
+    """Whatever a crash left behind, the shards are those of a run without one."""
+    stream = build_stream(tmp_path)
+    for _ in range(3):
+        next(stream)
+    stream.close()
+    tokens, journal = tmp_path / "x.building/train/tokens.bin", tmp_path / "x.building/parts.jsonl"
+    data = tokens.read_bytes()
+    if damage == "longer":
+        tokens.write_bytes(data + b"\1\2\3")
+    elif damage == "half a line":
+        journal.write_text(journal.read_text() + '{"parts": 9, "si')
+    elif damage == "flipped":
+        tokens.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    elif damage == "no journal":
+        journal.unlink()
+    elif damage == "short":
+        tokens.write_bytes(data[:5])
+    else:
+        journal.write_text("nonsense\n")
+    run(tmp_path)
+    assert sums(tmp_path) == sums(whole)
+
+
+def test_a_build_that_died_while_it_put_the_shards_in_place(
+    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One side in place and the other not: the next run makes both whole."""
+    install = building.install
+
+    def dies(side: Path, folder: Path, index: object) -> None:
+        if folder.name == "held-out":
+            raise KeyboardInterrupt
+        install(side, folder, index)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(building, "install", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path)
+    monkeypatch.undo()
+    run(tmp_path)
+    assert sums(tmp_path) == sums(whole)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_limit_of_tokens_ends_the_build(tmp_path: Path, whole: Path, workers: int) -> None:
+    """tokens = "5B" of FineWeb stops there: the beginning of the whole, reached and not much more."""
+    run(tmp_path, workers=workers, tokens=300)
+    train, complete = opened(tmp_path)[0], opened(whole)[0]
+    assert 300 <= len(train.tokens) < 900 < len(complete.tokens)
+    assert np.array_equal(train.tokens, complete.tokens[: len(train.tokens)])
+
+
+def test_a_source_that_holds_nothing_out_says_so(tmp_path: Path) -> None:
+    """Without held-out text nothing can be judged; the message says what to set."""
+    arguments = {"source": "one", "tokenizer_hash": "abc", "workers": 1}
+    for found, words in (
+        ([Document("a", "")], r"no document to train on \(left out: 1 too short"),
+        ([Document("1.txt", "text")], r"set a smaller held_out under \[sources\.one\]"),
+    ):
+        stream = cut_parts(found, Filter(), 1000)
+        with pytest.raises(FastdraftError, match=words):
+            list(build((tmp_path / "a", tmp_path / "b"), tmp_path / "c", stream, encoder(), **arguments))  # type: ignore[arg-type]
+
+
+def test_a_full_disk_is_one_sentence_and_keeps_what_is_finished(
+    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No space left: the reason and the way out; after that the build goes on."""
+    append = building._Side.append
+    calls = iter(range(100))
+
+    def full(self: object, *arguments: object) -> None:
+        if next(calls) == 7:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(building._Side, "append", full)
+    with pytest.raises(FastdraftError, match=r"No space left on device.*run again"):
+        run(tmp_path)
+    monkeypatch.undo()
+    run(tmp_path)
+    assert sums(tmp_path) == sums(whole)
+
+
+def test_a_worker_that_is_ended_is_one_sentence(tmp_path: Path, whole: Path) -> None:
+    """The kernel ends processes when memory runs out; that is a sentence, and what is finished is kept."""
+    stream = build_stream(tmp_path, workers=2)
+    next(stream)
+    for child in psutil.Process().children(recursive=True):
+        # What an earlier test left is gone already.
+        with suppress(psutil.NoSuchProcess):
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+    with pytest.raises(FastdraftError, match="ended from outside"):
+        list(stream)
+    run(tmp_path)
+    assert sums(tmp_path) == sums(whole)
+
+
+def test_a_worker_that_cannot_start_is_one_sentence() -> None:
+    """A program from standard input cannot be imported by its workers: with a large vocabulary this hung for ever."""
+    program = """
+from dataclasses import replace
+from fastdraft_core.data.tokenizing import Part, encode_parts
+from fastdraft_core.data.decontamination import Overlap
+from fastdraft_core.errors import FastdraftError
+from tests.data.builds import encoder
+
+large = replace(encoder(), tokenizer=encoder().tokenizer + " " * (1 << 20))
+parts = (Part(train=["one two three " * 10000]) for _ in range(8))
+try:
+    list(encode_parts(parts, large, 2))
+except FastdraftError as error:
+    print(error.message)
+"""
+    done = subprocess.run(
+        [sys.executable, "-"], input=program, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False
+    )
+    assert "ended before they did anything" in done.stdout, done.stderr

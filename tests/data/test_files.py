@@ -1,0 +1,190 @@
+"""Local files as documents: which are taken, how they are cut, and what is said where they are broken."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from fastdraft_core.data import files
+from fastdraft_core.data.documents import Document
+from fastdraft_core.data.files import file_documents, fingerprint
+from fastdraft_core.data.hub import hub_documents
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.text_sources import TextSource
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+
+
+def read(path: Path, field: str = "text", *extensions: str) -> list[Document]:
+    """All documents of a path."""
+    return list(file_documents(path, field, list(extensions)))
+
+
+def texts(path: Path, field: str = "text", *extensions: str) -> list[str]:
+    """Their texts."""
+    return [d.text for d in read(path, field, *extensions)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder as people have them: code, prose, rows, and things that are no text."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "src" / "a.py").write_text("print('a')\n")
+    (tmp_path / "b.MD").write_text("# b\n")
+    (tmp_path / ".git" / "config.txt").write_text("hidden")
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\0\0")
+    (tmp_path / "binary.txt").write_bytes(b"GIF\0\0\0")
+    (tmp_path / "rows.jsonl").write_text('{"text": "one"}\n\n{"text": "two"}\n')
+    with gzip.open(tmp_path / "rows.jsonl.gz", "wt") as out:
+        out.write(json.dumps({"text": "three"}))
+    parquet.write_table(pyarrow.table({"text": ["four", None], "id": [1, 2]}), tmp_path / "rows.parquet")
+    return tmp_path
+
+
+def test_a_folder_gives_its_text_code_and_rows(folder: Path) -> None:
+    """A path in a recipe is enough: hidden folders, pictures and binary files are passed over."""
+    assert texts(folder) == ["# b\n", "one", "two", "three", "four", "", "print('a')\n"]
+
+
+@pytest.mark.parametrize("ending", [".py", "py", "*.py", ".PY"])
+def test_only_the_named_endings_are_taken(folder: Path, ending: str) -> None:
+    """extensions = [".py"] means Python alone, however it is written."""
+    assert texts(folder, "text", ending) == ["print('a')\n"]
+
+
+def test_a_file_that_is_named_is_read_whatever_its_ending(tmp_path: Path) -> None:
+    """Who names one file means it."""
+    (tmp_path / "notes.log").write_text("hello")
+    assert texts(tmp_path / "notes.log") == ["hello"]
+
+
+def test_another_field_of_the_rows(tmp_path: Path) -> None:
+    """Data sets name their text column differently: content, article, story."""
+    (tmp_path / "rows.jsonl").write_text('{"content": "x", "text": "y"}')
+    assert texts(tmp_path / "rows.jsonl", "content") == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        (
+            "a.jsonl",
+            b'{"text": "x"}\n{"body": "y"}\n',
+            r"a\.jsonl, line 2, has no text in the field 'text'; it has body",
+        ),
+        ("a.jsonl", b'{"text": "x"}\nnot json\n', r"a\.jsonl, line 2, is no JSON"),
+        ("a.jsonl", b'{"text": 3}\n', "line 1, has no text"),
+        ("a.jsonl.gz", b"not gzip", r"a\.jsonl\.gz cannot be read"),
+        ("a.parquet", b"not parquet", r"a\.parquet cannot be read as parquet"),
+    ],
+)
+def test_a_broken_file_is_one_sentence_with_its_place(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    """One bad line in a million must be found: file and line are named."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(FastdraftError, match=words):
+        read(tmp_path)
+
+
+def test_a_parquet_file_without_the_field_names_its_columns(folder: Path) -> None:
+    """The way out is to set field, so the columns are listed."""
+    with pytest.raises(FastdraftError, match=r"field 'body'; it has text, id"):
+        read(folder / "rows.parquet", "body")
+
+
+def test_a_path_that_is_not_there_or_holds_nothing(tmp_path: Path) -> None:
+    """A misspelt path is said before anything is spent."""
+    with pytest.raises(FastdraftError, match="There is no file or folder"):
+        read(tmp_path / "gone")
+    with pytest.raises(FastdraftError, match=r"ends with \.py"):
+        read(tmp_path, "text", ".py")
+
+
+@given(st.text(alphabet="ab \n", max_size=400))
+def test_a_long_text_is_cut_without_loss(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    """A book in one file becomes documents that, joined, are the book; each is short enough to hold one out."""
+    path = tmp_path_factory.mktemp("long") / "book.txt"
+    path.write_text(text, newline="")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "PIECE_CHARS", 20)
+        found = read(path)
+    assert "".join(d.text for d in found).split() == text.split()
+    assert all(len(d.text) <= 40 for d in found)
+    assert len({d.file for d in found}) == len(found)
+
+
+def test_a_long_text_is_cut_at_paragraphs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document that begins within a word or a sentence teaches nothing good."""
+    monkeypatch.setattr(files, "PIECE_CHARS", 50)
+    paragraphs = [f"Paragraph {n} says\nnothing at all.\n\n" for n in range(20)]
+    (tmp_path / "book.txt").write_text("".join(paragraphs))
+    assert all(text.startswith("Paragraph") and text.endswith("\n\n") for text in texts(tmp_path))
+
+
+def test_a_changed_file_changes_the_fingerprint(folder: Path) -> None:
+    """Shards of yesterday's files must not be taken for today's."""
+    before = fingerprint(folder, [])
+    assert fingerprint(folder, []) == before
+    (folder / "b.MD").write_text("# c is longer\n")
+    assert fingerprint(folder, []) != before
+
+
+def test_rows_are_split_by_their_text_alone(tmp_path: Path) -> None:
+    """The held-out side must be the same in whatever order or file the rows come."""
+    rows = [json.dumps({"text": f"story {n}"}) for n in range(400)]
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
+    (tmp_path / "b.jsonl").write_text("\n".join(reversed(rows)))
+    sides = [{d.text for d in read(tmp_path / name) if d.held_out} for name in ("a.jsonl", "b.jsonl")]
+    assert sides[0] == sides[1]
+    assert 1 <= len(sides[0]) <= 30
+
+
+def test_the_stack_v2_says_what_to_do_instead() -> None:
+    """It holds ids of Software Heritage; training on those would be nonsense."""
+    with pytest.raises(FastdraftError, match=r"Software Heritage ids, not text.*blob_id.*path"):
+        next(hub_documents(TextSource(hub="bigcode/the-stack-v2-train-smol-ids")))
+
+
+def test_the_hub_out_of_reach_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offline, a data set of the hub names itself and the way out."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(FastdraftError, match=r"roneneldan/TinyStories cannot be read from the hub .*by path"):
+        next(hub_documents(TextSource(hub="roneneldan/TinyStories")))
+
+
+def test_a_data_set_is_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows come one by one with the recipe's config, split and revision; FineWeb would fill any disk."""
+    import datasets
+
+    asked: dict[str, object] = {}
+
+    def load(name: str, config: str | None, **options: object) -> object:
+        asked.update(options, name=name, config=config)
+        return datasets.Dataset.from_dict({"story": ["one", "two"]}).to_iterable_dataset()
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    source = TextSource(hub="a/b", config="c", split="validation", revision="main", field="story")
+    assert [d.text for d in hub_documents(source)] == ["one", "two"]
+    wanted = {"name": "a/b", "config": "c", "split": "validation", "revision": "main", "streaming": True}
+    assert asked == wanted
+    with pytest.raises(FastdraftError, match=r"A row of a/b has no text in the field 'text'; it has story"):
+        next(hub_documents(TextSource(hub="a/b")))
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is absent")
+def test_real_files() -> None:
+    """Real rows and a real book: as many documents as the files hold, and nothing lost."""
+    assert len(read(SHARED / "text" / "c4_demo.jsonl")) == 300
+    assert len(read(SHARED / "humaneval" / "HumanEval.jsonl.gz", "canonical_solution")) == 164
+    book = SHARED / "text" / "tinyshakespeare.txt"
+    assert "".join(texts(book)) == book.read_text()

@@ -1,0 +1,93 @@
+"""The built-in corpus and its held-out split."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from fastdraft_core.data import sources
+from fastdraft_core.data.documents import Document
+from fastdraft_core.data.sources import documents
+from fastdraft_core.errors import FastdraftError
+
+
+@pytest.fixture(autouse=True)
+def small_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same code over a few packages: the whole corpus takes a minute to read."""
+    library = [p for p in sources._standard_library_files() if p[0].startswith(("json/", "logging/", "secrets"))]
+    monkeypatch.setattr(sources, "_standard_library_files", lambda: iter(library))
+    monkeypatch.setattr(sources, "DOCSTRING_ROOTS", ("platformdirs", "msgspec"))
+
+
+def both_sides(source: str) -> tuple[list[Document], list[Document]]:
+    """Training and held-out documents."""
+    return list(documents(source, held_out=False)), list(documents(source, held_out=True))
+
+
+@pytest.mark.parametrize("source", ["code", "text"])
+def test_training_and_held_out_share_no_file(source: str) -> None:
+    """A held-out figure means something only if no part of its files was trained on."""
+    train, held_out = both_sides(source)
+    assert len(train) > len(held_out) > 0
+    assert not {d.file for d in train} & {d.file for d in held_out}
+
+
+@pytest.mark.parametrize("source", ["code", "text"])
+def test_no_text_twice_not_even_across_the_split(source: str) -> None:
+    """Docstrings are copied between packages: a copy on the other side would leak the answer."""
+    texts = [d.text for d in itertools.chain(*both_sides(source))]
+    assert len(texts) == len(set(texts))
+
+
+def test_a_copy_in_a_held_out_file_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same text in a training file and a held-out one stays on the side that came first."""
+    names = (f"file-{i}.py" for i in itertools.count())
+    held_out = next(n for n in names if Document(n, "").held_out)
+    train = next(n for n in names if not Document(n, "").held_out)
+    monkeypatch.setitem(sources._SOURCES, "code", lambda: iter([Document(train, "same"), Document(held_out, "same")]))
+    assert both_sides("code") == ([Document(train, "same")], [])
+
+
+def test_code_and_its_docstrings_are_on_one_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A standard library file that is held out as code is held out as text too."""
+    names = {name for name, _ in sources._standard_library_files()}
+    held_out_code = {d.file for d in documents("code", held_out=True)}
+    train_text = {d.file for d in documents("text", held_out=False)}
+    assert not held_out_code & train_text & names
+
+
+def test_the_split_never_changes() -> None:
+    """Another split would mix yesterday's training data into today's held-out figure: it is fixed by name."""
+    names = ("secrets.py", "http/client.py", "logging/handlers.py", "argparse.py", "ast.py", "json/decoder.py")
+    assert [Document(name, "any text").held_out for name in names] == [True, True, True, False, False, False]
+    share = sum(Document(f"{i}.py", "").held_out for i in range(4000)) / 4000
+    assert 0.015 < share < 0.035
+
+
+def test_tests_and_tables_are_left_out() -> None:
+    """The corpus is code and prose, not encodings' tables, test data or other people's packages."""
+    for name, _ in sources._standard_library_files():
+        assert not sources._SKIPPED_FOLDERS.intersection(Path(name).parts)
+
+
+def test_text_is_prose_of_some_length() -> None:
+    """One-word docstrings teach nothing; indentation of the source is taken off."""
+    prose = [d for d in documents("text", held_out=False) if not d.file.startswith("pydoc_data")]
+    assert prose
+    assert all(d.text == d.text.strip() for d in prose)
+
+
+def test_files_that_do_not_parse_are_passed_over(tmp_path: Path) -> None:
+    """Installed packages hold templates and Python 2 files; one of them must not end a training."""
+    broken = tmp_path / "broken.py"
+    broken.write_text("def (:\n")
+    assert list(sources._docstrings("broken.py", broken)) == []
+    assert list(sources._docstrings("gone.py", tmp_path / "gone.py")) == []
+
+
+def test_an_unknown_source_names_the_known_ones() -> None:
+    """A misspelt source in a recipe is one sentence."""
+    with pytest.raises(FastdraftError, match=r"code, text, or describe it under \[sources.books\]"):
+        next(documents("books", held_out=False))

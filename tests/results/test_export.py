@@ -1,0 +1,157 @@
+"""A result in other forms: complete, told apart what was measured, and safe to show."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastdraft_core.bench.verdict import verdict
+from fastdraft_core.events import RepeatDropped
+from fastdraft_core.results.charts import charts
+from fastdraft_core.results.export import as_csv, as_json, as_markdown, printable, table
+from fastdraft_core.results.store import Result
+from fastdraft_core.results.svg import ticks
+from tests.bench.points import measured, plan, predicted, result
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture
+def found() -> Result:
+    """Two drafts on two tasks: three points measured, all but one predicted."""
+    made = result(
+        measured("S", 2, "code", 1.5),
+        measured("M", 4, "code", 1.9, reach=1.1),
+        measured("M", 4, "text", 1.4, joules_per_token=0.25),
+        *(predicted(d, g, t, 1.23) for d in "SM" for g in (1, 2, 4) for t in ("code", "text") if (d, g, t) != ("S", 1, "text")),
+    )  # fmt: skip
+    made.add(RepeatDropped(task="code", temperature=0.0, reason="other programs used the cores"))
+    made.add(verdict(made))
+    return made
+
+
+def test_markdown_begins_with_the_verdict(found: Result) -> None:
+    """What to use comes first; then the surface, measured and predicted told apart; then how it was measured."""
+    text = as_markdown(found)
+    lines = text.splitlines()
+    assert lines[2].startswith("**Use draft M with gamma 4: 1.90x")
+    code = text[text.index("## Speed-up by gamma: code") : text.index("## Speed-up by gamma: text")]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in code.splitlines() if line.startswith("| ")]
+    assert rows[0] == ["draft", "1", "2", "4"]
+    assert rows[2:] == [["S", "~1.23", "1.50", "~1.23"], ["M", "~1.23", "~1.23", "1.90"]]
+    assert " – |" in text, "a point that nobody knows is no number"
+    assert "~ predicted" in text
+
+
+def test_markdown_says_how_to_repeat_it(found: Result) -> None:
+    """Versions, hashes, machine, threads, seed, command line, templates and lengths."""
+    text = as_markdown(found)
+    for needed in (
+        "`fastdraft sweep table`", "torch 2.13.0", "hash 1111111111111111", "A Processor", "2 threads", "seed 1", "`{text}`",
+        "64 new tokens", "schema fastdraft.sweep/1", "20.0 GB/s", "1, because other programs used the cores", "±3.0%",
+    ):  # fmt: skip
+        assert needed in text
+
+
+def test_columns_that_nobody_knows_are_left_out(found: Result) -> None:
+    """Energy has a column where a point knows it, and none on a machine that does not tell it."""
+    assert "J/token" in as_markdown(found)
+    assert "J/token" not in as_markdown(result(measured()))
+    # A wide interval is marked.
+    assert "1.90 (1.73–2.09)?" in as_markdown(found)
+
+
+def test_csv_has_the_whole_grid(found: Result) -> None:
+    """A row a point, in any order of measuring; what was not measured is empty, not zero."""
+    rows = list(csv.DictReader(io.StringIO(as_csv(found))))
+    assert len(rows) == found.total == 12
+    by_key = {(r["draft"], int(r["gamma"]), r["task"]): r for r in rows}
+    point = by_key["M", 4, "code"]
+    assert float(point["speedup"]) == 1.9
+    assert float(point["predicted_speedup"]) == 1.23
+    assert float(point["mbsu_parameters"]) == 1.5
+    assert len(point["joint"].split()) == 4
+    guess = by_key["M", 1, "text"]
+    assert (guess["speedup"], guess["tau"], guess["predicted_speedup"]) == ("", "", "1.23")
+    assert by_key["S", 1, "text"]["predicted_speedup"] == ""
+    assert by_key["M", 4, "text"]["joules_per_token"] == "0.25"
+    assert by_key["S", 2, "code"]["joules_per_token"] == ""
+
+
+def test_json_is_one_versioned_object(found: Result) -> None:
+    """Everything that was found, with the machine's card; nothing is rounded."""
+    data = json.loads(as_json(found))
+    assert data["schema"] == "fastdraft.sweep/1"
+    assert data["plan"]["machine"]["cpu"] == "A Processor"
+    assert len(data["measured"]) == 3
+    assert len(data["predicted"]) == 11
+    assert data["measured"][0]["turns"] == [[0, 1.0, 1 / 1.5], [1, 1.0, 1 / 1.5]]
+    assert data["verdict"]["draft"] == "M"
+
+
+def test_charts_are_well_formed_and_tell_measured_from_predicted(found: Result) -> None:
+    """Each is a picture of its own; predicted lines are dashed and have no shapes; every draft is in the legend."""
+    pictures = charts(found)
+    assert set(pictures) == {"speedup.svg", "acceptance.svg", "tau.svg", "bandwidth.svg", "size.svg"}
+    for text in pictures.values():
+        root = ET.fromstring(text)
+        words = [t.text for t in root.iter(f"{SVG}text")]
+        assert any(w and w.startswith("M") for w in words)
+    speedup = ET.fromstring(pictures["speedup.svg"])
+    lines = list(speedup.iter(f"{SVG}polyline"))
+    # Two drafts predicted on two tasks; S was measured on code, M on both.
+    assert sum("stroke-dasharray" in line.attrib for line in lines) == 4
+    assert sum("stroke-dasharray" not in line.attrib for line in lines) == 3
+    assert "measured peak of the machine" in pictures["bandwidth.svg"]
+    assert "polyline" in pictures["size.svg"]
+
+
+def test_charts_of_a_result_without_points() -> None:
+    """An interrupted sweep has no picture rather than an empty one."""
+    assert charts(result()) == {}
+    assert set(charts(result(predicted(gamma=1), gammas=(1,)))) == {"speedup.svg", "acceptance.svg", "tau.svg"}
+
+
+def test_names_of_others_are_only_text() -> None:
+    """A result may come from somebody else: no control character reaches the terminal, no markup a picture."""
+    evil = 'x\x1b[31m<script>&"|'
+    made = Result(plan(drafts=(evil,), command="fastdraft \x07"))
+    made.add(measured(evil))
+    made.add(predicted(evil))
+    assert "\x1b" not in as_markdown(made)
+    assert "\x07" not in as_markdown(made)
+    assert "\\|" in as_markdown(made)
+    for text in charts(made).values():
+        ET.fromstring(text)
+        assert "<script>" not in text
+
+
+def test_a_table_keeps_its_columns() -> None:
+    """Columns are even, and text with a bar stays in its cell."""
+    lines = table(["a", "value"], [["x|y", "1"], ["longer", "12345678"]]).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[2].count("|") - lines[2].count("\\|") == 3
+
+
+@given(st.text())
+def test_nothing_unprintable_is_printed(text: str) -> None:
+    """Newlines and tabs stay; every other control character becomes a sign."""
+    assert all(c.isprintable() or c in "\n\t" for c in printable(text))
+    assert len(printable(text)) == len(text)
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
+def test_ticks_enclose_the_values_evenly(low: float, span: float) -> None:
+    """An axis begins at or below its least value, ends at or above its largest, and is not crowded."""
+    high = low + span
+    marks = ticks(low, high)
+    slack = 1e-6 * max(abs(low), abs(high), 1)
+    assert marks[0] <= low + slack
+    assert marks[-1] >= high - slack
+    assert 2 <= len(marks) <= 9

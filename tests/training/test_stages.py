@@ -1,0 +1,206 @@
+"""A whole recipe at toy size: a target with its tokenizer, then a draft through PT, CP and FT."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from fastdraft_core import places
+from fastdraft_core.data import sources
+from fastdraft_core.data.documents import Document
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import Evaluated, Event, Scored, StageAcceptance, StageFinished, Synthesized
+from fastdraft_core.jobs.run import run_job
+from fastdraft_core.training.publish import publish
+from fastdraft_core.training.recipe import Recipe, dump_recipe, parse_recipe
+
+_SHAPE = {"num_layers": 1, "num_heads": 2, "num_kv_heads": 2, "intermediate_size": 32, "context_length": 256}
+_STAGE = {"sequence_length": 32, "batch_tokens": 128, "micro_batch": 2}
+
+
+def _documents(word: str) -> Iterator[Document]:
+    for number in range(160):
+        body = "".join(f"{word} {number + line} returns the sum of {line} and {number}.\n" for line in range(12))
+        yield Document(f"{word}{number}.py", body)
+
+
+@pytest.fixture(autouse=True)
+def _small_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_SOURCES", {k: lambda k=k: _documents(k) for k in ("code", "text")})
+
+
+def _target() -> Recipe:
+    data = {
+        "name": "tiny-target",
+        "model": {"architecture": "llama", "hidden_size": 32, **_SHAPE},
+        "tokenizer": {"vocab_size": 320, "sources": ["code", "text"]},
+        "pt": {"tokens": 2048, "sources": {"code": 1.0, "text": 1.0}, **_STAGE},
+    }
+    return parse_recipe(data, "test")
+
+
+def _draft(target: Path, ft_tokens: int = 512, **ft: object) -> Recipe:
+    data = {
+        "name": "tiny-draft",
+        "target": str(target),
+        "model": {"hidden_size": 16, **_SHAPE},
+        "synthesis": {
+            "tokens": 600,
+            "sources": {"code": 1.0, "text": 1.0},
+            "temperatures": [0.0, 0.8],
+            "prefix_tokens": [4, 8],
+            "new_tokens": 24,
+            "batch_size": 4,
+        },
+        "pt": {"tokens": 512, "sources": {"text": 1.0}, **_STAGE},
+        "cp": {"tokens": 512, "sources": {"code": 1.0, "text": 1.0}, **_STAGE},
+        "ft": {"tokens": ft_tokens, "sources": {"target": 1.0}, **_STAGE, **ft},
+    }
+    return parse_recipe(data, "test")
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    recipe, job = _target(), tmp_path / "target-job"
+    for _ in run_job(recipe, job):
+        pass
+    for _ in publish(recipe, job, tmp_path / "target"):
+        pass
+    return tmp_path / "target"
+
+
+def test_a_draft_goes_through_all_stages_and_is_published_with_its_acceptance(tmp_path: Path, target: Path) -> None:
+    """The pipeline's promise: PT → CP → FT on the target's own sequences, judged by acceptance, with a card."""
+    recipe, job, output = _draft(target), tmp_path / "job", tmp_path / "draft"
+    events: list[Event] = list(run_job(recipe, job))
+    assert [e.stage for e in events if isinstance(e, StageFinished)] == ["pt", "cp", "ft"]
+    assert max(e.tokens for e in events if isinstance(e, Synthesized)) >= 600
+    judged = [e for e in publish(recipe, job, output) if isinstance(e, StageAcceptance)]
+    assert [e.stage for e in judged] == ["pt", "cp", "ft"]
+    assert all(0 <= rate <= 1 for e in judged for rate in e.acceptance.values())
+    card = (output / "README.md").read_text()
+    assert "fastdraft train tiny-draft" in card
+    assert f"| FT | {judged[-1].acceptance['code']:.3f} |" in card
+    assert "| code 50 %, text 50 % |" in card
+    table = {line.split("|")[1].strip(): line for line in card.splitlines() if line.startswith("|")}
+    last = [e for e in events if isinstance(e, Evaluated) and e.stage == "cp"][-1]
+    for figures, form in ((last.perplexity, ".2f"), (last.acceptance, ".3f"), (last.accepted, ".3f")):
+        assert ", ".join(f"{source} {value:{form}}" for source, value in figures.items()) in card
+    assert "perplexity" in table["stage"]
+    assert (last.gamma, last.temperature) == (3, 0.6)
+    assert set(last.perplexity) == set(last.acceptance) == set(last.accepted) == {"code", "text"}
+    assert (output / "model.safetensors").is_file()
+    assert (output / "tokenizer.json").read_bytes() == (target / "tokenizer.json").read_bytes()
+
+
+def test_the_same_command_again_trains_nothing_twice(tmp_path: Path, target: Path) -> None:
+    """Running a finished recipe again must not spend a second of training or synthesis."""
+    recipe, job = _draft(target), tmp_path / "job"
+    list(run_job(recipe, job))
+    again = list(run_job(recipe, job))
+    assert not [e for e in again if isinstance(e, StageFinished | Synthesized)]
+
+
+def test_a_job_folder_keeps_its_recipe(tmp_path: Path, target: Path) -> None:
+    """A changed recipe must not silently go on from another recipe's checkpoints."""
+    job = tmp_path / "job"
+    list(run_job(_target(), job))
+    with pytest.raises(FastdraftError, match="another recipe"):
+        list(run_job(_draft(target), job))
+
+
+def test_a_stage_alone_needs_the_one_before_it(tmp_path: Path, target: Path) -> None:
+    """--stage ft on an empty job says which stage is missing."""
+    with pytest.raises(FastdraftError, match=r"last checkpoint of cp.*Run cp first.*cp\.skip"):
+        list(run_job(_draft(target), tmp_path / "job", only="ft"))
+
+
+def test_a_draft_is_distilled_from_stored_probabilities(tmp_path: Path, target: Path) -> None:
+    """FT with a divergence: the target scores what it wrote once, another loss uses the same files, and all is judged."""
+    events = list(run_job(_draft(target, loss="ce+kl", top_k=8), tmp_path / "job"))
+    scored = [e for e in events if isinstance(e, Scored)]
+    assert scored[-1].tokens == scored[-1].total_tokens
+    assert scored[-1].bytes_per_token == 8 * 2 + 9 * 2
+    judged = {e.stage: e.acceptance for e in events if isinstance(e, Evaluated)}
+    assert set(judged["cp"]) == {"code", "text"}
+    assert set(judged["ft"]) == {"target"}
+    assert all(0 < rate < 1 for rates in judged.values() for rate in rates.values())
+    assert (tmp_path / "job/checkpoints/ft/best/model.safetensors").is_file()
+    again = list(run_job(_draft(target, loss="tvd", top_k=8), tmp_path / "other"))
+    assert not [e for e in again if isinstance(e, Scored | Synthesized)]
+
+
+def test_a_divergence_on_text_that_the_target_did_not_write_is_refused(target: Path) -> None:
+    """The probabilities are stored for what the target wrote; the recipe says so before anything is spent."""
+    with pytest.raises(FastdraftError, match=r"ft\.loss = 'kl'.*source 'target' alone"):
+        _draft(target, loss="kl", sources={"text": 1.0})
+    with pytest.raises(FastdraftError, match="loss"):
+        _draft(target, loss="mse")
+
+
+def test_what_the_target_wrote_is_not_taken_for_another_targets(tmp_path: Path, target: Path) -> None:
+    """The cache of synthesis knows the weights in whatever files they lie, the tokenizer and the prefixes' text."""
+    list(run_job(_draft(target), tmp_path / "job"))
+    other = tmp_path / "other-target"
+    AutoModelForCausalLM.from_pretrained(target).save_pretrained(other, max_shard_size="20KB")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(target / name, other / name)
+    assert not (other / "model.safetensors").exists()
+    events = list(run_job(_draft(other), tmp_path / "other"))
+    assert [e for e in events if isinstance(e, Synthesized)]
+
+
+def _chatty(target: Path, synthesis: dict[str, object], asked: Path) -> Recipe:
+    """A draft of one stage on what the target writes; ``asked`` is a file of instructions."""
+    data = dump_recipe(_draft(target))
+    del data["pt"], data["cp"]
+    data["sources"] = {"asked": {"path": str(asked), "held_out": 4}}
+    data["synthesis"] |= {"sources": {}, **synthesis}
+    return parse_recipe(data, "test")
+
+
+def test_ft_on_answers_to_instructions_and_to_what_the_target_asks_itself(tmp_path: Path, target: Path) -> None:
+    """Prompts of two kinds at once, through the chat template; the header tells whose answers these are."""
+    tokenizer = AutoTokenizer.from_pretrained(target)
+    tokenizer.chat_template = (
+        "Q {% for m in messages %}{{ m.content }}{% endfor %}e{% if add_generation_prompt %} A{% endif %}"
+    )
+    tokenizer.save_pretrained(target)
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text("\n".join(json.dumps({"instruction": f"code {n}", "input": ""}) for n in range(60)))
+    kinds: dict[str, object] = {"instructions": {"asked": 1.0}, "magpie": 1.0, "shares": [1.0, 3.0]}
+    events = list(run_job(_chatty(target, kinds, asked), tmp_path / "job"))
+    assert [e.stage for e in events if isinstance(e, StageFinished)] == ["ft"]
+    files = [path.read_text().splitlines() for path in places.cache().glob("synthesis/*/sequences.jsonl")]
+    assert len(files) == 2
+    asked_by: set[str] = set()
+    for header, *body, account in (map(json.loads, lines) for lines in files):
+        assert len(header["template"]) == len(header["weights"]) == len(header["tokenizer"]) == 16
+        asked_by |= {line["id"].partition("/")[0] for line in body}
+        assert account["asked"] == len(body) == account["ok"] + account["error"] + account["skipped"]
+        assert account["ok"] > 0
+    assert asked_by == {"asked", "magpie"}
+
+
+def test_magpie_needs_a_chat_template(tmp_path: Path, target: Path) -> None:
+    """A base model cannot play the user: the error says so before the target is loaded."""
+    with pytest.raises(FastdraftError, match=r"no chat model\. Set synthesis\.magpie = 0"):
+        list(run_job(_chatty(target, {"magpie": 1.0}, tmp_path / "asked.jsonl"), tmp_path / "job"))
+
+
+def test_a_synthesis_without_prompts_is_refused(tmp_path: Path, target: Path) -> None:
+    """Each mistake in [synthesis] is a sentence before anything is spent."""
+    changes: dict[str, dict[str, object]] = {
+        "nothing to give to the target": {},
+        r"synthesis\.instructions uses the source 'code'": {"instructions": {"code": 1.0}},
+        "one number above 0 for each of the 2 temperatures": {"magpie": 1.0, "shares": [1.0]},
+        "Did you mean 'magpie'": {"magpi": 1.0},
+    }
+    for words, synthesis in changes.items():
+        with pytest.raises(FastdraftError, match=words):
+            _chatty(target, synthesis, tmp_path)
