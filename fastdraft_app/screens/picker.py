@@ -30,8 +30,9 @@ class PickerScreen(ModalScreen[str | None]):
 
     @dataclass
     class Found(Message):
-        """What the source has answered."""
+        """What the source has answered to the text ``typed``."""
 
+        typed: str
         groups: list[Group]
 
     CSS_PATH = "picker.tcss"
@@ -52,6 +53,9 @@ class PickerScreen(ModalScreen[str | None]):
         self._hint = hint
         self._empty = empty
         self._rows: list[Row] = []
+        #: What the list answers, and whether enter waits for the answer to what is typed now.
+        self._answered: str | None = None
+        self._entered = False
 
     def compose(self) -> ComposeResult:
         """Input, list, one line of help."""
@@ -68,6 +72,7 @@ class PickerScreen(ModalScreen[str | None]):
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
+        self._entered = False
         self._ask(event.value)
 
     @work(thread=True, exclusive=True)
@@ -78,26 +83,32 @@ class PickerScreen(ModalScreen[str | None]):
             # A name too long, a folder nobody may enter: there is nothing to choose there.
             groups = []
         if not get_current_worker().is_cancelled:
-            self.post_message(self.Found(groups))
+            self.post_message(self.Found(typed, groups))
 
     @on(Found)
     def _show(self, event: Found) -> None:
         listed = self.query_one("#rows", OptionList)
         listed.clear_options()
         self._rows = []
+        self._answered = event.typed
         for group in event.groups:
             if group.rows:
                 listed.add_option(Option(Content.styled(one_line(group.title, " ", " "), "bold $muted"), disabled=True))
             for row in group.rows:
                 listed.add_option(Option(self._line(row), id=str(len(self._rows))))
                 self._rows.append(row)
+        typed = self.query_one("#typed", Input).value
+        entered = self._entered and event.typed == typed
+        if entered:
+            self._entered = False
         if not self._rows:
             listed.add_option(Option(Content.styled(self._empty, "$muted"), disabled=True))
             return
         values = [row.value for row in self._rows]
-        typed = self.query_one("#typed", Input).value
         place = values.index(self._current) if self._current in values and not typed else 0
         listed.highlighted = listed.get_option_index(str(place))
+        if entered:
+            self._take()
 
     def _line(self, row: Row) -> Content:
         """The row on one line: facts at the right edge, the title in what is left."""
@@ -125,9 +136,15 @@ class PickerScreen(ModalScreen[str | None]):
             self._type(row.value)
 
     @on(Input.Submitted)
-    @on(OptionList.OptionSelected)
-    def _take(self, event: events.Event) -> None:
+    def _enter(self, event: Input.Submitted) -> None:
         event.stop()
+        # Quick keys: the rows of the text before are not what the user means.
+        self._entered = event.value != self._answered
+        if not self._entered:
+            self._take()
+
+    @on(OptionList.OptionSelected)
+    def _take(self) -> None:
         row = self._highlighted()
         if row is None:
             return

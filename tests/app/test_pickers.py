@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from threading import Event
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import OptionList
 
 from fastdraft_app import choices
-from fastdraft_app.choices import Row, file_source, model_source
+from fastdraft_app.choices import Group, Row, file_source, model_source
 from fastdraft_app.history import read_history, remember_models, remember_prompt
 from fastdraft_app.screens.picker import PickerScreen
 from fastdraft_app.session import Phase
@@ -177,3 +179,25 @@ async def test_escape_changes_nothing_and_tab_completes(make_app: MakeApp, tmp_p
         await pilot.press("escape")
         await pilot.pause()
         assert live(pilot).settings.target == "demo"
+
+
+async def test_enter_takes_what_was_typed_however_slowly_the_list_follows(make_app: MakeApp) -> None:
+    """Quick keys on a busy machine: the rows of the text before are on screen, and none of them is taken."""
+    slow = Event()
+
+    def source(typed: str) -> list[Group]:
+        if typed:
+            slow.wait(10)
+        return [Group("all", [Row(one, one) for one in ("first", "second") if typed in one])]
+
+    app = make_app()
+    taken: list[str | None] = []
+    async with app.run_test() as pilot:
+        picker = PickerScreen("Which", source, hint="", empty="none")
+        app.push_screen(picker, taken.append)
+        await wait_for(pilot, lambda: picker.is_mounted and picker.query_one("#rows", OptionList).option_count == 3)
+        await pilot.press(*"second", "enter")
+        assert taken == []
+        slow.set()
+        await wait_for(pilot, lambda: taken)
+        assert taken == ["second"]

@@ -100,12 +100,13 @@ def test_a_draft_is_made_and_decodes_one_key_later() -> None:
     press(session, b"seconds.toml", b"saved")
     press(session, b"\r", b"Which model")
     launch(session)
+    assert b"seconds" in session.output, "another recipe was opened"
 
     def finished() -> bool:
         session.read()
         return (folder / "job.json").is_file() and state(folder) in ("finished", "failed", "lost")
 
-    wait_for(finished, seconds=240)
+    wait_for(finished, lambda: session.output[-20000:].decode(errors="replace"), seconds=600)
     assert state(folder) == "finished", (folder / "log.txt").read_text()[-2000:]
     assert (folder / "model" / "model.safetensors").is_file()
     press(session, b"4", b"acceptance after")
