@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from fastdraft_core import places
 from fastdraft_core.catalog import resolve
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.files import write_atomic
-from fastdraft_core.training.recipe import ModelShape, Recipe, dump_recipe, load_recipe, parse_recipe
+from fastdraft_core.training.recipe import STAGES, ModelShape, Recipe, dump_recipe, load_recipe, parse_recipe
 
 FIRST_RECIPE = "demo-tiny"
 FIRST_NAME = "my-draft"
@@ -38,7 +39,7 @@ class Answers:
         """The answers that give ``recipe``, under a name that no job has yet; a stage that it lacks is left out."""
         base = {**dump_recipe(recipe), "name": free_name(name or recipe.name)}
         usual = dump_recipe(load_recipe(FIRST_RECIPE))
-        missing = {stage: {**usual[stage], "skip": True} for stage in ("pt", "cp", "ft") if stage not in base}
+        missing = {stage: {**usual[stage], "skip": True} for stage in STAGES if stage not in base}
         return cls({"synthesis": usual["synthesis"], **missing, **base}, {})
 
     def text(self, field: Field) -> str:
@@ -53,7 +54,7 @@ class Answers:
         """Somebody typed or chose this."""
         self.typed[field.path] = text
         if field.path == PRESET and text in PRESETS:
-            shape = msgspec.to_builtins(load_recipe(PRESETS[text]).model)
+            shape = msgspec.to_builtins(_preset_shape(text))
             self.typed |= {
                 path: write(shape[path.removeprefix("model.")], one)
                 for path, one in FIELDS.items()
@@ -128,7 +129,7 @@ class Answers:
 
     def _preset(self) -> str:
         shape = self.shape()
-        return next((name for name, recipe in PRESETS.items() if load_recipe(recipe).model == shape), OWN)
+        return next((name for name in PRESETS if _preset_shape(name) == shape), OWN)
 
     # --- kept over sessions -------------------------------------------------------------------
 
@@ -162,6 +163,12 @@ def free_name(name: str) -> str:
         number += 1
         found = f"{name}-{number}"
     return found
+
+
+@cache
+def _preset_shape(name: str) -> ModelShape:
+    """The shape that the bundled recipe of a preset has."""
+    return load_recipe(PRESETS[name]).model
 
 
 def parameters(shape: ModelShape, vocab_size: int) -> int:

@@ -12,6 +12,7 @@ import psutil
 from fastdraft_app.text import count, size
 from fastdraft_app.wizard import Answers, parameters
 from fastdraft_app.wizard_fields import FIELDS, STEPS
+from fastdraft_app.wizard_sources import described, origin
 from fastdraft_core import places
 from fastdraft_core.shelf import ShelfModel, drafts_for, memory
 
@@ -129,19 +130,22 @@ def _of_places(answers: Answers, known: Known) -> Iterator[str]:
 
 def _of_data(answers: Answers, known: Known) -> Iterator[str]:
     del known
-    named = sorted(answers.base.get("sources") or {})
-    yield "Sources: code and text are built in" + (f"; this recipe also has {', '.join(named)}" if named else "")
-    yield "Own files or data sets: add [sources.NAME] to a recipe file, and open that with F3."
+    yield "Sources: code and text are built in"
+    yield from _of_sources(answers)
+    yield "F7 adds a file, a folder or a data set of the hub, and takes it off again."
     yield "Learning rate empty: chosen by the draft's width. F6 shows documents and their tokens."
+
+
+def _of_sources(answers: Answers) -> Iterator[str]:
+    for name, source in described(answers).items():
+        yield f"{name}: {origin(source)}"
 
 
 def _of_ft(answers: Answers, known: Known) -> Iterator[str]:
     del known
-    named = (answers.base.get("synthesis") or {}).get("instructions")
-    if named:
-        yield f"Instructions of {', '.join(named)} are asked as well, as the recipe says."
+    yield from _of_sources(answers)
+    yield "F7 adds prefixes or instructions of a file, a folder or a data set. F6 has the target write a few samples now."
     yield "Magpie, above 0: the target also invents instructions; only a chat model with a template can."
-    yield "F6 has the target write a few samples now."
 
 
 _TELLERS: dict[str, Callable[[Answers, Known], Iterator[str]]] = {

@@ -119,6 +119,7 @@ STEPS = (
         (
             Field("synthesis.tokens", "count", name="target writes"),
             Field("synthesis.sources", "mixture", optional=True, name="prefixes of"),
+            Field("synthesis.instructions", "mixture", optional=True, name="instructions of"),
             Field("synthesis.magpie", "number", name="Magpie"),
             Field("synthesis.temperatures", "numbers"),
             Field("synthesis.new_tokens", "whole", name="tokens a prompt"),

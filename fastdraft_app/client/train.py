@@ -64,8 +64,7 @@ def scratch_recipe(recipe: Recipe) -> Path:
 
 def train_arguments(recipe: Recipe, device: str) -> list[str]:
     """What stands after ``fastdraft`` to launch ``recipe`` once it is saved."""
-    chosen = ["--device", device] if device else []
-    return ["train", str(recipe_path(recipe)), *chosen, "--output", str(model_path(recipe.name)), "--detach"]
+    return ["train", str(recipe_path(recipe)), *_on(device), "--output", str(model_path(recipe.name)), "--detach"]
 
 
 async def launch(recipe: Recipe, device: str) -> tuple[bool, str]:
@@ -86,6 +85,9 @@ async def plan(recipe: Recipe, device: str) -> tuple[bool, list[str]]:
     Raises:
         OSError: the recipe cannot be written, or the process not be started.
     """
-    chosen = ["--device", device] if device else []
-    code, lines, talk = await fastdraft("train", str(scratch_recipe(recipe)), *chosen, "--plan", outlive=False)
+    code, lines, talk = await fastdraft("train", str(scratch_recipe(recipe)), *_on(device), "--plan", outlive=False)
     return (True, lines) if code == 0 else (False, ["The plan could not be made:", *talk[-3:]])
+
+
+def _on(device: str) -> list[str]:
+    return ["--device", device] if device else []

@@ -42,5 +42,6 @@ class ConfirmScreen(ModalScreen[bool]):
         self.query_one("#no").focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Take the answer."""
-        self.dismiss(event.button.id == "yes")
+        """Take the answer, once: a second enter of quick keys comes when the dialog is left already."""
+        if self.is_current:
+            self.dismiss(event.button.id == "yes")

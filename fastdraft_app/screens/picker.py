@@ -146,7 +146,8 @@ class PickerScreen(ModalScreen[str | None]):
     @on(OptionList.OptionSelected)
     def _take(self) -> None:
         row = self._highlighted()
-        if row is None:
+        # A second enter of quick keys comes when the picker is left already.
+        if row is None or not self.is_current:
             return
         if row.folder:
             self._type(row.value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +20,8 @@ from fastdraft_app.client.jobs import JobsClient
 from fastdraft_app.client.train import launch, recipe_text, save_recipe, saved_recipes, train_arguments
 from fastdraft_app.screens.confirm import ConfirmScreen
 from fastdraft_app.screens.picker import PickerScreen
-from fastdraft_app.screens.wizard_looks import WizardLooks
+from fastdraft_app.screens.wizard_sources import WizardSources
+from fastdraft_app.screens.wizard_turns import editor_id
 from fastdraft_app.text import one_line
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine, first_fitting
@@ -36,7 +36,7 @@ from fastdraft_core.training.recipe import Recipe, load_recipe
 REVIEW = len(STEPS) - 1
 
 
-class WizardScreen(WizardLooks):
+class WizardScreen(WizardSources):
     """One page at a time; enter goes on, escape back. Whatever is typed is kept, be it wrong."""
 
     CSS_PATH = "wizard.tcss"
@@ -46,14 +46,16 @@ class WizardScreen(WizardLooks):
         Binding("enter", "next", "next", id="wizard.next", priority=True,
                 tooltip="the next page; on the last one launch the job"),
         Binding("escape", "back", "back", id="wizard.back", tooltip="the page before; nothing is lost"),
+        Binding("f6", "look", "look", id="wizard.look", key_display="F6", priority=True,
+                tooltip="see documents and tokens, what the target writes, or how fast the device trains"),
+        Binding("f7", "sources", "sources", id="wizard.sources", key_display="F7", priority=True,
+                tooltip="add a file, a folder or a data set of the hub to the recipe, or take it off"),
         Binding("f3", "open", "open recipe", id="wizard.open", key_display="F3", priority=True,
                 tooltip="take the answers of a recipe file, a bundled recipe or a job"),
         Binding("f4", "pick_target", "choose target", id="wizard.target", key_display="F4", priority=True,
                 tooltip="choose the target among the models of this machine"),
         Binding("f5", "save", "save recipe", id="wizard.save", key_display="F5", priority=True,
                 tooltip="write the recipe to a file, to edit it or to run it elsewhere"),
-        Binding("f6", "look", "look", id="wizard.look", key_display="F6", priority=True,
-                tooltip="see documents and tokens, what the target writes, or how fast the device trains"),
         Binding("f9", "defaults", "defaults", id="wizard.defaults", key_display="F9", priority=True,
                 tooltip="begin anew with the answers that work; asks first"),
     ]  # fmt: skip
@@ -62,12 +64,11 @@ class WizardScreen(WizardLooks):
         super().__init__(ascii_only=ascii_only)
         self._client = client
         self._launching = False
-        self._turning = asyncio.Lock()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Enter opens a list of choices and presses the other button, instead of going on."""
         del parameters
-        if action == "look" and self._looker() is None:
+        if (action == "look" and self._looker() is None) or (action == "sources" and not self.mixtures):
             return False
         focused = self.focused
         own = isinstance(focused, Select | OptionList) or (focused is not None and focused.id == "back")
@@ -86,8 +87,8 @@ class WizardScreen(WizardLooks):
     async def on_mount(self) -> None:
         """The first page; what this machine has is looked for meanwhile."""
         self._find_models()
-        async with self._turning:
-            await self._show()
+        async with self.turn():
+            await self.show_page()
 
     @on(events.ScreenSuspend)
     @on(events.Unmount)
@@ -96,7 +97,7 @@ class WizardScreen(WizardLooks):
 
     # --- drawing ------------------------------------------------------------------------------
 
-    async def _show(self) -> None:
+    async def show_page(self) -> None:
         """Build the page of the present step."""
         page = self.query_one("#page", VerticalScroll)
         await page.remove_children()
@@ -119,7 +120,7 @@ class WizardScreen(WizardLooks):
             self._review()
 
     def _row(self, field: Field) -> Widget:
-        name = f"field-{field.path.replace('.', '-')}"
+        name = editor_id(field)
         text = self.answers.text(field)
         editor: Widget
         if field.kind in ("choice", "flag"):
@@ -160,18 +161,15 @@ class WizardScreen(WizardLooks):
 
     # --- answering ----------------------------------------------------------------------------
 
-    @on(Input.Changed)
-    @on(Select.Changed)
-    def _answered(self, event: Input.Changed | Select.Changed) -> None:
-        # Also of a page that a quick enter has left already.
-        field = next((one for one in FIELDS.values() if event.control.id == _id(one)), None)
-        if field is None or str(event.value) == self.answers.text(field):
+    def answer(self, field: Field, text: str) -> None:
+        """Take what was typed or chosen, and say what follows from it."""
+        if text == self.answers.text(field):
             return
-        self.answers.set(field, str(event.value))
+        self.answers.set(field, text)
         if field.path == "target":
             self._find_models()
         for one in STEPS[self.step].fields:
-            for about in self.query(f"#about-{_id(one)}").results(Static):
+            for about in self.query(f"#about-{editor_id(one)}").results(Static):
                 assert isinstance(about.parent, Widget)
                 self._tell(one, about, about.parent)
             if one is not field and (field.path == PRESET or one.path == PRESET):
@@ -180,7 +178,7 @@ class WizardScreen(WizardLooks):
 
     def _put(self, field: Field) -> None:
         """Show what the answers say, where a preset changed them or they left it."""
-        editor, text = self.query_one(f"#{_id(field)}"), self.answers.text(field)
+        editor, text = self.query_one(f"#{editor_id(field)}"), self.answers.text(field)
         if isinstance(editor, Input | Select) and str(editor.value) != text:
             with editor.prevent(Input.Changed, Select.Changed):
                 editor.value = text
@@ -188,8 +186,7 @@ class WizardScreen(WizardLooks):
     @on(Button.Pressed, "#next")
     async def action_next(self) -> None:
         """Go on, or launch on the last page."""
-        # Quick keys wait for their page.
-        async with self._turning:
+        async with self.turn():
             await self._next()
 
     async def _next(self) -> None:
@@ -202,52 +199,53 @@ class WizardScreen(WizardLooks):
             self.notify(wrong[0], severity="error", markup=False)
             return
         self.step += 1
-        await self._show()
+        await self.show_page()
 
     @on(Button.Pressed, "#back")
     async def action_back(self) -> None:
         """The page before."""
-        async with self._turning:
+        async with self.turn():
             self.answers.keep()
             if self.step:
                 self.step -= 1
-                await self._show()
+                await self.show_page()
 
-    def action_defaults(self) -> None:
+    async def action_defaults(self) -> None:
         """Ask, then begin anew."""
         sentence = "All answers are replaced by the ones that work without a change."
-        self.app.push_screen(ConfirmScreen("Begin anew?", sentence, "begin anew"), self._defaults)
+        await self.ask(lambda: ConfirmScreen("Begin anew?", sentence, "begin anew"), self._defaults)
 
-    async def _defaults(self, agreed: bool | None) -> None:
+    async def _defaults(self, agreed: bool) -> None:
         if agreed:
             Answers.forget()
             await self._take(Answers.fresh())
 
     async def _take(self, answers: Answers) -> None:
-        async with self._turning:
-            self.answers, self.step = answers, 0
-            await self._show()
+        self.answers, self.step = answers, 0
+        await self.show_page()
 
     # --- the target and other recipes ---------------------------------------------------------
 
-    def action_pick_target(self) -> None:
+    async def action_pick_target(self) -> None:
         """Choose among the models of this machine."""
+        await self.ask(self._target_picker, self._take_target)
+
+    def _target_picker(self) -> PickerScreen:
         hint = "part of a name, a model folder, or a hub id (owner/model)"
         current = self.answers.text(FIELDS["target"])
-        picker = PickerScreen(
+        return PickerScreen(
             "Target", model_source(drafts=False), current=current, hint=hint, empty="no such model here"
         )
-        self.app.push_screen(picker, self._take_target)
 
     async def _take_target(self, name: str | None) -> None:
         if name is not None:
             self.answers.set(FIELDS["target"], name)
             await self._take(self.answers)
 
-    def action_open(self) -> None:
+    async def action_open(self) -> None:
         """Ask for a recipe."""
         hint = "a bundled recipe, a job, or the path of a .toml file"
-        self.app.push_screen(PickerScreen("Open a recipe", _recipes, hint=hint, empty="no such recipe"), self._open)
+        await self.ask(lambda: PickerScreen("Open a recipe", _recipes, hint=hint, empty="no such recipe"), self._open)
 
     async def _open(self, name: str | None) -> None:
         if name is None:
@@ -282,9 +280,17 @@ class WizardScreen(WizardLooks):
         else:
             self._measure(recipe)
 
-    def action_save(self) -> None:
+    async def action_look(self) -> None:
+        """See documents with their tokens, what the target writes, or how fast the device trains."""
+        async with self.turn():
+            looker, recipe = self._looker(), self._recipe()
+            if looker is not None and recipe is not None:
+                looker(recipe)
+
+    async def action_save(self) -> None:
         """Write the recipe to a file."""
-        recipe = self._recipe()
+        async with self.turn():
+            recipe = self._recipe()
         if recipe is None:
             return
         try:
@@ -300,13 +306,12 @@ class WizardScreen(WizardLooks):
         # The measurement would take the processor from the job.
         self.workers.cancel_group(self, "plan")
         self.notify(f"Launching {recipe.name}", markup=False)
-        self._start(recipe)
+        self._start(recipe, self.answers, self.answers.device)
 
     @work(group="launch", exit_on_error=False)
-    async def _start(self, recipe: Recipe) -> None:
-        launched = self.answers
+    async def _start(self, recipe: Recipe, launched: Answers, device: str) -> None:
         try:
-            done, reason = await launch(recipe, self.answers.device)
+            done, reason = await launch(recipe, device)
         except OSError as error:
             done, reason = False, f"The job could not be started ({error})."
         self._launching = False
@@ -317,16 +322,13 @@ class WizardScreen(WizardLooks):
             return
         self._client.wanted = recipe.name
         here = self.is_current
-        if self.answers is launched:
-            Answers.forget()
-            await self._take(Answers.of(recipe, recipe.name))
+        async with self.turn():
+            if self.answers is launched:
+                Answers.forget()
+                await self._take(Answers.of(recipe, recipe.name))
         # Whoever went elsewhere meanwhile is left there.
         if here:
             self.app.switch_mode("jobs")
-
-
-def _id(field: Field) -> str:
-    return f"field-{field.path.replace('.', '-')}"
 
 
 def _recipes(typed: str) -> list[Group]:

@@ -93,19 +93,13 @@ class WizardLooks(Screen[None]):
         if title == "Device":
             return self._measure
         if title in stages:
-            return lambda recipe: self._preview(recipe, list(getattr(recipe, stages[title]).sources))
-        return (lambda recipe: self._preview(recipe, [TARGET_SOURCE])) if title == "FT" else None
-
-    def action_look(self) -> None:
-        """See documents with their tokens, what the target writes, or how fast the device trains."""
-        looker, recipe = self._looker(), self._recipe()
-        if looker is not None and recipe is not None:
-            looker(recipe)
+            return lambda recipe: self._preview(recipe, list(getattr(recipe, stages[title]).sources), self.step)
+        return (lambda recipe: self._preview(recipe, [TARGET_SOURCE], self.step)) if title == "FT" else None
 
     @work(exclusive=True, group="plan", exit_on_error=False)
-    async def _preview(self, recipe: Recipe, sources: Sequence[str]) -> None:
-        step = self.step
-        self._show_found("#seen", Content.styled(f"reading {', '.join(sources)}", "$muted"))
+    async def _preview(self, recipe: Recipe, sources: Sequence[str], step: int) -> None:
+        if self.step == step:
+            self._show_found("#seen", Content.styled(f"reading {', '.join(sources)}", "$muted"))
         try:
             found = await preview(recipe, sources)
         except OSError as error:
@@ -133,8 +127,9 @@ class WizardLooks(Screen[None]):
 
     def _show_found(self, name: str, content: Content) -> None:
         """Show what was found out; on a small screen it would be below the edge."""
-        found = self.query_one(name, Static)
-        found.update(content)
-        found.display = True
-        if STEPS[self.step].title != "Review":
-            found.call_after_refresh(found.scroll_visible, top=True, animate=False)
+        # While a page is built there is none of them; the page then shows what it has to itself.
+        for found in self.query(name).results(Static):
+            found.update(content)
+            found.display = True
+            if STEPS[self.step].title != "Review":
+                found.call_after_refresh(found.scroll_visible, top=True, animate=False)

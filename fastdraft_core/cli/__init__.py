@@ -53,6 +53,7 @@ def main() -> None:
         preview,
         record,
         results,
+        sources,
         sweep,
         train,
         verify,

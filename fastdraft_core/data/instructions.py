@@ -17,7 +17,8 @@ from fastdraft_core.data.hub import hub_rows
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.text_sources import TextSource
 
-_FILES = [".jsonl", ".jsonl.gz", ".json", ".parquet"]
+#: Endings of files that hold instructions.
+INSTRUCTION_FILES = [".jsonl", ".jsonl.gz", ".json", ".parquet"]
 _OIG = re.compile(r"<human>:(.*?)(?:<bot>:|\Z)", re.DOTALL)
 
 
@@ -67,4 +68,4 @@ def _first_turn(turns: Any) -> str | None:
 def _rows(source: TextSource) -> Iterator[tuple[str, Any]]:
     if source.path is None:
         return hub_rows(source)
-    return file_rows(Path(source.path), source.extensions or _FILES)
+    return file_rows(Path(source.path), source.extensions or INSTRUCTION_FILES)

@@ -51,6 +51,7 @@ from fastdraft_core.events.sweeping import (
 from fastdraft_core.events.training import (
     Checkpointed,
     Evaluated,
+    Glanced,
     Mixed,
     Planned,
     PlannedStage,
@@ -80,6 +81,7 @@ __all__ = [
     "Event",
     "Failed",
     "FirstToken",
+    "Glanced",
     "JobEnded",
     "JobStarted",
     "Load",
@@ -154,6 +156,7 @@ Message = (
     | StageAcceptance
     | Planned
     | Previewed
+    | Glanced
     | JobStarted
     | JobEnded
     | RecipeChanged

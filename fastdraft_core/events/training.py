@@ -178,6 +178,19 @@ class Previewed(Event, frozen=True):
         return f"{self.source} at T {self.temperature:g}: {self.num_tokens} tokens after a {self.document}"
 
 
+class Glanced(Event, frozen=True):
+    """What a short look into a source found: it can be read, and both sides of its split have documents.
+
+    ``held_out`` is the source's own, or a smaller one where it has few documents; ``files`` is None for a data set of the
+    hub, and ``first`` the beginning of the first document.
+    """
+
+    source: str
+    files: int | None
+    first: str
+    held_out: int
+
+
 class PlannedStage(msgspec.Struct, frozen=True):
     """What one stage will take, on the planned device alone.
 

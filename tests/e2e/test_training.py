@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
 from fastdraft_app.client.train import save_recipe
 from fastdraft_core import places
 from fastdraft_core.training.recipe import dump_recipe, load_recipe, parse_recipe
-from tests.jobs.tiny import record, state, wait_for, wait_for_state
+from tests.e2e.steps import PATIENCE, leave, press, see, until
+from tests.jobs.tiny import record, state, wait_for
 from tests.terminal import ROOT, Session, alive
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals on Windows")
@@ -23,30 +25,24 @@ F3 = b"\x1bOR"
 def opened() -> Session:
     """The app on the stand-in engine: nothing but the job needs the processor."""
     session = Session("tests.app.run_with_fake_engine", "--no-intro", columns=120, rows=36)
-    session.read_until(b"timing", seconds=60)
+    see(session, b"timing")
     return session
 
 
-def press(session: Session, keys: bytes, until: bytes) -> None:
-    """Type, and wait for what then is seen."""
-    session.output = b""
-    os.write(session.fd, keys)
-    session.read_until(until, seconds=90)
-
-
-def launch(session: Session) -> None:
-    """Enter on every page of the wizard, the first being on screen, and once more to launch."""
-    for seen in (
-        b"Where shall",
-        b"How large",
-        b"Pre-training",
-        b"Continued",
-        b"Fine-tuning",
-        b"Names, places",
-        b"What will",
-    ):
+def launch(session: Session, name: str) -> None:
+    """Enter on every page of the wizard, the first being on screen; once more to launch ``name``, and the jobs are shown."""
+    for seen in (b"Where shall", b"How large", b"Pre-training", b"Continued", b"Fine-tuning", b"Names, places"):
         press(session, b"\r", seen)
-    os.write(session.fd, b"\r")
+    see(session, name.encode())
+    press(session, b"\r", b"What will")
+    # The command stands on the page: what enter launches is there.
+    see(session, b"the same on a command line")
+    press(session, b"\r", b"loss, nats")
+
+
+def in_state(folder: Path, *wanted: str) -> bool:
+    """Whether there is a job in one of the ``wanted`` states."""
+    return (folder / "job.json").is_file() and state(folder) in wanted
 
 
 def test_ten_keys_to_a_job_that_outlives_everything() -> None:
@@ -54,13 +50,8 @@ def test_ten_keys_to_a_job_that_outlives_everything() -> None:
     folder = places.jobs() / "my-draft"
     session = opened()
     press(session, b"3", b"Which model")
-    launch(session)
-
-    def read_until_running() -> bool:
-        session.read()
-        return (folder / "job.json").is_file() and state(folder) == "running"
-
-    wait_for(read_until_running, seconds=120)
+    launch(session, "my-draft")
+    until(session, lambda: in_state(folder, "running"), "a running job")
     process = record(folder).process
     assert process is not None
 
@@ -71,16 +62,14 @@ def test_ten_keys_to_a_job_that_outlives_everything() -> None:
     assert state(folder) == "running"
 
     os.kill(process.pid, signal.SIGKILL)
-    wait_for_state(folder, "lost")
+    wait_for(lambda: in_state(folder, "lost"), lambda: f"the job is {state(folder)}", seconds=PATIENCE)
     session = opened()
     press(session, b"4", b"vanished")
     press(session, b"u", b"running")
-    wait_for_state(folder, "running")
+    until(session, lambda: in_state(folder, "running"), "a job that runs again")
     press(session, b"X", b"cancelled")
-    wait_for_state(folder, "cancelled")
-    os.write(session.fd, b"q")
-    assert session.ended() == 0
-    assert b"Traceback" not in session.output
+    until(session, lambda: in_state(folder, "cancelled"), "a cancelled job")
+    leave(session)
 
 
 def test_a_draft_is_made_and_decodes_one_key_later() -> None:
@@ -94,23 +83,18 @@ def test_a_draft_is_made_and_decodes_one_key_later() -> None:
     save_recipe(parse_recipe(data, "the test's recipe"))
     folder = places.jobs() / "seconds"
     session = Session("fastdraft_app.app", "--no-intro", "--length", "32", columns=160, rows=48)
-    session.read_until(b"replayed together", seconds=120)
+    see(session, b"replayed together")
     press(session, b"3", b"Which model")
     press(session, F3, b"Open a recipe")
     press(session, b"seconds.toml", b"saved")
     press(session, b"\r", b"Which model")
-    launch(session)
-    assert b"seconds" in session.output, "another recipe was opened"
-
-    def finished() -> bool:
-        session.read()
-        return (folder / "job.json").is_file() and state(folder) in ("finished", "failed", "lost")
-
-    wait_for(finished, lambda: session.output[-20000:].decode(errors="replace"), seconds=600)
+    launch(session, "seconds")
+    until(session, lambda: in_state(folder, "finished", "failed", "lost"), "the end of the job", seconds=4 * PATIENCE)
     assert state(folder) == "finished", (folder / "log.txt").read_text()[-2000:]
     assert (folder / "model" / "model.safetensors").is_file()
-    press(session, b"4", b"acceptance after")
+    # A screen that is left and shown again is drawn as a whole, whatever was seen of it before.
+    press(session, b"1", b"replayed together")
+    press(session, b"4", b"1 finished")
+    see(session, b"acceptance after")
     press(session, b"g", b"replayed together")
-    os.write(session.fd, b"q")
-    assert session.ended() == 0
-    assert b"Traceback" not in session.output
+    leave(session)

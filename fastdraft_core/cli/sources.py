@@ -1,0 +1,47 @@
+"""``fastdraft sources``: whether the sources of a recipe can be read, before anything is spent."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fastdraft_core.cli import app, options, talk
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import Glanced, encode
+from fastdraft_core.printable import printable
+
+
+@app.command()
+def sources(
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe file (.toml) or the name of a bundled recipe.", show_default=False)
+    ],
+    source: Annotated[
+        list[str] | None, typer.Option(help="A source that the recipe describes; default: all of them.")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Check that the files and data sets of a recipe can be read and have documents on both sides of the split."""
+    from fastdraft_core.data.glance import glance
+    from fastdraft_core.training.recipe import load_recipe
+
+    loaded = load_recipe(recipe)
+    asked = loaded.synthesis.instructions if loaded.synthesis else {}
+    for name in source or list(loaded.sources):
+        if name not in loaded.sources:
+            known = ", ".join(loaded.sources) or "none"
+            raise FastdraftError(f"The recipe describes no source {name!r}; those that it does: {known}.")
+        with talk.status(f"reading {name} …"):
+            found = glance(name, loaded.sources[name], instructions=name in asked)
+        if json:
+            print(encode(found).decode().rstrip(), flush=True)
+        else:
+            _show(found)
+
+
+def _show(found: Glanced) -> None:
+    files = "data set of the hub" if found.files is None else f"{found.files:,} files"
+    print(printable(f"{found.source}: {files}; one document in {found.held_out} can be held out. The first begins:"))
+    print(printable(found.first))
+    print()
