@@ -41,6 +41,8 @@ def origin(source: TextSource) -> str:
 def read_place(typed: str) -> dict[str, str | None]:
     """``path`` and ``hub`` of a source, of which what was typed is one: an existing path wins over a hub id."""
     typed = typed.strip()
+    if not typed:
+        return {"path": "", "hub": None}
     try:
         path = Path(typed).expanduser()
         local = path.exists() or typed.endswith(_FILES) or not _HUB_ID.fullmatch(typed)

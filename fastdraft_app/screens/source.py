@@ -105,9 +105,11 @@ class SourceScreen(ModalScreen[Chosen | None]):
         """Choose a source of the recipe, a file, a folder or a data set."""
         hint = "path of a file or folder, or id of a data set (owner/name)"
         picker = PickerScreen("Source", source_choices(self._answers), hint=hint, empty="no such file or data set")
+        self.add_class("-choosing")
         await self.app.push_screen(picker, self._picked)
 
     def _picked(self, asked: str | None) -> None:
+        self.remove_class("-choosing")
         if asked is not None:
             self._fill(asked)
             self._read_again(pause=0.0)
@@ -194,6 +196,8 @@ class SourceScreen(ModalScreen[Chosen | None]):
     async def _look(self, wanted: Chosen) -> Glanced | str:
         """What is found there, or a sentence that says what is wrong."""
         assert wanted.source is not None
+        if not (wanted.source.path or wanted.source.hub):
+            return "Name a file, a folder, or a data set of the hub."
         if not self._known and wanted.name in described(self._answers):
             return f"There is a source {wanted.name!r} already; take another name."
         try:
@@ -212,7 +216,7 @@ class SourceScreen(ModalScreen[Chosen | None]):
             self._tell(Content.styled(one_line(found + more, " ", " "), "$error"))
             return
         files = "Data set of the hub" if found.files is None else f"{found.files:,} file{'s' * (found.files != 1)}"
-        begins = f"{files}, one document in {found.held_out} held out for evaluation. The first begins:\n"
+        begins = f"{files}, 1 document in {found.held_out} held out. The first begins:\n"
         text = " ".join(one_line(found.first, " ", " ").split())
         self._tell(Content.assemble(begins, (elide(text, _SHOWN_CHARS), "$muted")))
 
@@ -226,7 +230,8 @@ class SourceScreen(ModalScreen[Chosen | None]):
     def _add(self) -> None:
         """Answer, once this very source was read."""
         wanted = self._wanted()
-        if self._seen is None or self._seen[0] != wanted:
+        # An enter of quick keys may come before what was picked.
+        if self._seen is None or self._seen[0] != wanted or not self._typed("place"):
             self._entered = True
             return
         found = self._seen[1]

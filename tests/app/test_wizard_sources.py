@@ -28,6 +28,7 @@ from fastdraft_core.training.recipe import Recipe, load_recipe
 from .conftest import MakeApp
 from .helpers import RECORDING, wait_for
 from .test_wizard import editor, go_to
+from .test_wizard_turns import burst
 
 PT, CP, FT = 3, 4, 5
 PATIENCE = 120.0
@@ -85,7 +86,7 @@ async def describe(pilot: Pilot[None], place: str) -> SourceScreen:
     await wait_for(pilot, lambda: isinstance(pilot.app.screen, SourceScreen))
     dialog = pilot.app.screen
     assert isinstance(dialog, SourceScreen)
-    await wait_for(pilot, lambda: dialog._seen, PATIENCE)
+    await wait_for(pilot, lambda: typed(dialog, "place").value and dialog._seen, PATIENCE)
     return dialog
 
 
@@ -121,6 +122,17 @@ async def test_a_folder_is_added_and_is_in_the_recipe(app: FastdraftApp, world: 
     assert recipe.cp.sources == {"code": 0.65, "text": 0.35, "notes": 0.5}
     assert recipe.pt is not None
     assert "notes" not in recipe.pt.sources
+
+
+async def test_keys_typed_ahead_add_it_too(app: FastdraftApp) -> None:
+    """F7, the path, enter, and the enter that adds it, before picker and dialog are on screen."""
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await go_to(pilot, PT)
+        burst(pilot, "f7", *"./notes", "enter")
+        await wait_for(pilot, lambda: isinstance(app.screen, SourceScreen))
+        burst(pilot, "enter")
+        await wait_for(pilot, lambda: app.screen is screen and not screen._lock.locked(), PATIENCE)
+        assert editor(screen, "pt.sources").value == "text=1, notes=1"
 
 
 async def test_a_wrong_path_is_said_and_can_be_mended(app: FastdraftApp) -> None:
@@ -309,12 +321,11 @@ def test_pictures(
             await wait_for(pilot, lambda: pilot.app.screen._answered == "./")  # type: ignore[attr-defined]
         else:
             dialog = await describe(pilot, places[shown])
+            told = dialog._seen[1] if dialog._seen else ""
             if shown == "hub":
                 # The reason is the library's own, which may change its words.
-                reason = (
-                    "The data set owner/stories cannot be read from the hub (offline). Check the network and the id."
-                )
-                dialog._show(reason)
+                told = "The data set owner/stories cannot be read from the hub (offline). Check the network and the id."
+            dialog._show(told.replace(str(world), "/home/me") if isinstance(told, str) else told)
         for one in pilot.app.screen.query(Input):
             one.cursor_blink = False
         await pilot.pause(0.3)
