@@ -130,7 +130,7 @@ def _of_places(answers: Answers, known: Known) -> Iterator[str]:
 
 def _of_data(answers: Answers, known: Known) -> Iterator[str]:
     del known
-    yield "Sources: code and text are built in"
+    yield "Sources: code and text are built in."
     yield from _of_sources(answers)
     yield "F7 adds a file, a folder or a data set of the hub, and takes it off again."
     yield "Learning rate empty: chosen by the draft's width. F6 shows documents and their tokens."

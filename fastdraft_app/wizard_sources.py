@@ -124,7 +124,7 @@ def _as_typed(typed: str) -> list[Group]:
     if place["hub"]:
         return [Group("as typed", [Row(typed, typed, "data set of the hub")])]
     if place["path"] and Path(place["path"]).is_dir():
-        return [Group("this folder", [Row(typed, typed, "its files, and those of the folders in it")])]
+        return [Group("this folder", [Row(typed, typed, "all that is in it")])]
     return []
 
 

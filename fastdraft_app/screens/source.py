@@ -74,13 +74,13 @@ class SourceScreen(ModalScreen[Chosen | None]):
     def compose(self) -> ComposeResult:
         """Fields, what was found, buttons."""
         with Vertical(id="dialog"):
-            yield _row("from", Input(id="place", compact=True), "A file, a folder, or a data set of the hub.")
+            yield _row("from", Input(id="place", compact=True), "File, folder or data set.")
             yield _row("name", Input(id="called", compact=True), "What the recipe calls it.")
             if INSTRUCTIONS in self._paths:
                 uses = Select(
                     [(use, use) for use in _USES], value="prefixes", allow_blank=False, id="use", compact=True
                 )
-                yield _row("used as", uses, "The target goes on with prefixes, and answers instructions.")
+                yield _row("used as", uses, "The target continues prefixes, answers instructions.")
             for key, about in _ABOUT.items():
                 yield _row(key, Input(id=key, compact=True), about)
             yield Static(id="found", markup=False)

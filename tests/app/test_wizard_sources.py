@@ -298,7 +298,7 @@ def test_a_mixture_that_makes_no_sense_keeps_what_was_typed() -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)], ids=["80x24", "160x48"])
-@pytest.mark.parametrize("shown", ["picker", "found", "column", "hub"])
+@pytest.mark.parametrize("shown", ["picker", "found", "column", "hub", "known"])
 def test_pictures(
     snap_compare: Any,
     app: FastdraftApp,
@@ -307,14 +307,14 @@ def test_pictures(
     size: tuple[int, int],
     shown: str,
 ) -> None:
-    """The dialog as it looks: choosing, a folder, rows without their column on the page of FT, a data set."""
+    """The dialog as it looks: choosing, a folder, rows without their column on the page of FT, a data set, and a source of the recipe."""
     monkeypatch.setenv("HOME", "home-of-nobody")
-    places = {"found": "./notes", "column": "./rows.jsonl", "hub": "owner/stories"}
+    places = {"found": "./notes", "column": "./rows.jsonl", "hub": "owner/stories", "known": "letters"}
 
     async def before(pilot: Pilot[None]) -> None:
         screen = await go_to(pilot, FT if shown == "column" else CP)
         await wait_for(pilot, lambda: screen._known.models is not None)
-        put(screen.answers, "mails", TextSource(path="/data/mails", field="body"), "pt.sources")
+        put(screen.answers, "letters", TextSource(path="notes"), "pt.sources")
         if shown == "picker":
             await ask(pilot)
             await pilot.press(*"./")
