@@ -140,7 +140,7 @@ def _mix_out(answers: Answers, name: str, path: str) -> None:
     left = [part for part in parts if _name(part) != name]
     if left == parts:
         return
-    if left or field.optional:
+    if left or path == INSTRUCTIONS:
         answers.set(field, ", ".join(left))
     else:
         answers.typed.pop(path, None)

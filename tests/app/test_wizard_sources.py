@@ -293,6 +293,10 @@ def test_a_mixture_that_makes_no_sense_keeps_what_was_typed() -> None:
     for one in (answers, alone):
         take_off(one, "notes")
         assert one.text(FIELDS["cp.sources"]) == "code=0.65, text=0.35"
+    put(alone, "notes", TextSource(path="/notes"), "synthesis.sources")
+    alone.set(FIELDS["synthesis.sources"], "notes=1")
+    take_off(alone, "notes")
+    assert alone.recipe().synthesis.sources == {"code": 0.5, "text": 0.5}  # type: ignore[union-attr]
     with pytest.raises(FastdraftError, match="not a number"):
         answers.recipe()
 
