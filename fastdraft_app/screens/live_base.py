@@ -78,7 +78,6 @@ class LiveBase(Screen[None]):
 
     def on_mount(self) -> None:
         """Paint first, then start the engine, unless a recording was asked for."""
-        self.set_class(self._ascii, "-ascii")
         self.add_class("-first-load")
         if self.playback is not None:
             self.call_after_refresh(self._tick)
