@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 
 from fastdraft_core.bench.verdict import verdict
-from fastdraft_core.events import SweepFinished, SweepStarted, decode_message
+from fastdraft_core.cpu import cpu_name
+from fastdraft_core.events import PointMeasured, SweepFinished, SweepStarted, decode_message
 from fastdraft_core.results import store
 from fastdraft_core.results.store import Result
 from tests.bench.points import measured, model, plan, predicted
@@ -50,6 +51,15 @@ def _speedup(draft: str, gamma: int, task: str) -> tuple[float, float]:
     chance -= 0.15 * (task == "text")
     tau = sum(chance**n for n in range(gamma + 1))
     return tau / (1.0 + 0.03 * gamma + cost * gamma), (tau - 1) / gamma
+
+
+def swept(name: str, *points: PointMeasured) -> None:
+    """Keep a sweep of the bundled pair that this very processor made, with these points."""
+    machine = {"cpu": cpu_name(), "physical_cores": 2, "os": "An OS", "versions": {}}
+    write = store.writer(name)
+    write(plan(tuple(DRAFTS), (2, 4, 6), name=name, target=model("demo", 22_800_000), machine=machine))
+    for point in points:
+        write(point)
 
 
 def keep(result: Result) -> Result:
