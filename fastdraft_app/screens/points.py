@@ -10,6 +10,7 @@ from textual.screen import Screen
 
 from fastdraft_app import prompts
 from fastdraft_app.export_result import EXPORTED, export_result
+from fastdraft_app.exporting import save
 from fastdraft_app.messages import PointChosen, SweepResumed
 from fastdraft_app.preferences import Preferences
 from fastdraft_app.settings import AUTO, GAMMA_RANGE, Value
@@ -124,12 +125,7 @@ class PointActions(Screen[None]):
 
 def write_export(screen: Screen[None], kind: str, result: Result, preferences: Preferences) -> None:
     """Write ``result`` as ``kind`` and say where, or why not."""
-    try:
-        path = export_result(kind, result, preferences.current)
-    except OSError as error:
-        screen.notify(f"Nothing was exported: {error.strerror or error}.", severity="error", markup=False)
-    else:
-        screen.notify(f"Saved {path}", markup=False, timeout=8)
+    save(screen, lambda: export_result(kind, result, preferences.current))
 
 
 def resume(screen: Screen[None], result: Result) -> None:
