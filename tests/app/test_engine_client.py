@@ -14,7 +14,7 @@ from time import monotonic
 import pytest
 
 from fastdraft_app.client.engine import EngineClient, EngineStopped
-from fastdraft_core.events import Cancel, Compared, Load, PairLoaded, Quit, Run, RunFinished
+from fastdraft_core.events import Cancel, Compared, Failed, Load, PairLoaded, Run, RunFinished
 
 from .helpers import fake_command, gone, until
 
@@ -45,9 +45,9 @@ async def test_a_file_of_the_users_folder_is_not_imported(tmp_path: Path, monkey
     monkeypatch.delenv("PYTHONPATH")
     client = EngineClient(tmp_path / "engine.log")
     await client.start(lambda: None)
-    client.send(Quit())
-    stopped = await until(client, EngineStopped)
-    assert stopped.code == 0, (tmp_path / "engine.log").read_text()
+    client.send(Run(prompt="x", gamma=4, temperature=0, max_new_tokens=16))
+    assert "no model" in (await until(client, Failed)).message.lower()
+    await client.stop()
 
 
 async def test_a_killed_engine_is_reported_with_its_signal(tmp_path: Path) -> None:
