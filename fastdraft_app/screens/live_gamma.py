@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from textual import events, on, work
-from textual.message import Message
+from textual.message import Message as ScreenMessage
 from textual.worker import get_current_worker
 
+from fastdraft_app.client.engine import EngineStopped
 from fastdraft_app.screens.live_choose import ChoiceActions
 from fastdraft_app.session import REPLAY, Phase
 from fastdraft_app.settings import GAMMA_RANGE, OFF, Changes, Settings
+from fastdraft_core.events import Machine, Message
 
 if TYPE_CHECKING:
     from fastdraft_core.results.advice import Advice
@@ -23,7 +25,7 @@ class CalibratedGamma(ChoiceActions):
     """Looks into the kept sweeps, in a thread, for every pair and temperature, as long as nobody has chosen a gamma."""
 
     @dataclass
-    class Advised(Message):
+    class Advised(ScreenMessage):
         """What the kept sweeps say of the pair and the temperature of the settings ``asked``."""
 
         asked: Settings
@@ -36,6 +38,12 @@ class CalibratedGamma(ChoiceActions):
         """Load the present settings; meanwhile there is time to look."""
         super()._load()
         self._ask()
+
+    def _receive(self, message: Message | EngineStopped, now: float) -> None:
+        super()._receive(message, now)
+        # The processor is known now; the first pair takes longer to load than this.
+        if isinstance(message, Machine):
+            self._ask()
 
     def _take_changes(self, changes: Changes) -> None:
         super()._take_changes(changes)
@@ -50,15 +58,14 @@ class CalibratedGamma(ChoiceActions):
         return not chosen and self.settings.draft not in ("", OFF)
 
     def _ask(self) -> None:
-        if self._free:
-            self._look(self.settings)
+        if self._free and self.live.machine is not None:
+            self._look(self.settings, self.live.machine.cpu)
 
     @work(thread=True, exclusive=True, group="gamma", exit_on_error=False)
-    def _look(self, asked: Settings) -> None:
-        from fastdraft_core.cpu import cpu_name
+    def _look(self, asked: Settings, cpu: str) -> None:
         from fastdraft_core.results.advice import calibrated_gamma
 
-        advice = calibrated_gamma(asked.target, asked.draft, asked.temperature, cpu_name())
+        advice = calibrated_gamma(asked.target, asked.draft, asked.temperature, cpu)
         if not get_current_worker().is_cancelled and advice.gamma <= GAMMA_RANGE[1]:
             self.post_message(self.Advised(asked, advice))
 
