@@ -35,7 +35,7 @@ def texts(path: Path, field: str = "text", *extensions: str) -> list[str]:
 
 def _flipped(data: bytes) -> bytes:
     """A gzip stream that was damaged behind its header."""
-    return data[:12] + bytes(byte ^ 0xFF for byte in data[12:24]) + data[24:]
+    return data[:10] + bytes(byte ^ 0xFF for byte in data[10:30]) + data[30:]
 
 
 @pytest.fixture
