@@ -64,7 +64,12 @@ def _first_turn(turns: Any) -> str | None:
     return None
 
 
+def instruction_files(source: TextSource) -> list[str]:
+    """The endings of the files that a source on this machine is read from."""
+    return source.extensions or _FILES
+
+
 def _rows(source: TextSource) -> Iterator[tuple[str, Any]]:
     if source.path is None:
         return hub_rows(source)
-    return file_rows(Path(source.path), source.extensions or _FILES)
+    return file_rows(Path(source.path), instruction_files(source))
