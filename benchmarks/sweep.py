@@ -12,6 +12,10 @@ import json
 import shlex
 import sys
 import time
+from pathlib import Path
+
+# A neighbour of this file has the name of a library: this folder comes last where modules are looked for.
+sys.path.sort(key=lambda entry: Path(entry).resolve() == Path(__file__).resolve().parent)
 
 import msgspec
 

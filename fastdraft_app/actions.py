@@ -58,7 +58,7 @@ class AppActions(GuardedApp):
     @on(SettingsChanged)
     def take_settings(self, event: SettingsChanged) -> None:
         """Remember what was changed and tell every screen."""
-        self.preferences.change(event.changes)
+        self.preferences.change(event.changes, chosen=event.chosen)
         self._use(self.preferences.current)
         self.settings_changed.publish(event.changes)
         self.tell_problems()

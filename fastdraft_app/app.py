@@ -49,7 +49,7 @@ class FastdraftApp(JobNotices):
         self._options = options
         engine.recorder = self.recorder
         self.live = LiveScreen(
-            engine, self.preferences.current, self.settings_changed, options.replay, lambda: self.sweeper.running
+            engine, self.preferences, self.settings_changed, options.replay, lambda: self.sweeper.running
         )
         self.add_mode("live", lambda: self.live)
         self.add_mode("sweep", self._sweep)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -67,7 +68,7 @@ def model_source(*, drafts: bool, vocab_size: int | None = None) -> Source:
         found = _matching(known(), typed)
         if not typed:
             return found
-        inside = [_model_row(entry, vocab_size) for entry in models_in(_expanded(typed), 1)]
+        inside = [_model_row(entry, vocab_size) for entry in models_in(expanded(typed), 1)]
         groups = [Group(f"in {typed}", inside), *_paths(typed, None), *found]
         listed = any(row.value == typed for group in groups for row in group.rows)
         return groups if listed else [*groups, Group("as typed", [Row(typed, typed, "folder or hub id")])]
@@ -83,7 +84,7 @@ def folder_source(remembered: Iterable[str]) -> Source:
         typed = typed.strip()
         if not typed:
             return [Group("on the shelf", known), *_paths("~/", None)]
-        here = _expanded(typed)
+        here = expanded(typed)
         found = models_in(here) if here.is_dir() else []
         rows = [Row(typed, typed, f"{len(found)} model{'s' * (len(found) != 1)} here")] if here.is_dir() else []
         return [Group("this folder", rows), *_paths(typed, None)]
@@ -132,7 +133,7 @@ def _paths(typed: str, suffix: str | None) -> list[Group]:
     before, _, start = typed.rpartition("/")
     rows = [
         _file_row(entry, f"{before}/")
-        for entry in _entries(_expanded(f"{before}/"))
+        for entry in _entries(expanded(f"{before}/"))
         if entry.name.lower().startswith(start.lower())
         and (start.startswith(".") or not entry.name.startswith("."))
         and (entry.is_dir() or (suffix is not None and entry.name.endswith(suffix)))
@@ -142,10 +143,18 @@ def _paths(typed: str, suffix: str | None) -> list[Group]:
 
 def _used_before() -> list[ModelEntry]:
     """The models given before that are folders, and the models that lie in the same folders."""
-    parents = dict.fromkeys(
-        path.absolute().parent for name in read_history(places.history()).models if (path := _expanded(name)).is_dir()
-    )
-    return list(chain.from_iterable(map(models_in, parents)))
+    return list(chain.from_iterable(map(models_in, folders_used())))
+
+
+def folders_used() -> list[Path]:
+    """The folders in which the models lie that were given as folders before. Reads the disk."""
+    found: dict[Path, None] = {}
+    for name in read_history(places.history()).models:
+        with suppress(OSError):
+            path = expanded(name).absolute()
+            if path.is_dir():
+                found[path.parent] = None
+    return list(found)
 
 
 def _matching(groups: list[Group], typed: str) -> list[Group]:
@@ -201,7 +210,8 @@ def _is_path(typed: str) -> bool:
     return "/" in typed
 
 
-def _expanded(name: str) -> Path:
+def expanded(name: str) -> Path:
+    """``name`` as a path, with the home of ``~`` where that is known."""
     try:
         return Path(name).expanduser()
     except RuntimeError:

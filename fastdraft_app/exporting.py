@@ -1,4 +1,4 @@
-"""Exporting a model while one does something else, with a toast for how it went."""
+"""Exporting with a toast for how it went: a model, while one does something else, and what a screen shows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from textual.app import App
+from textual.screen import Screen
 
 from fastdraft_app.client.convert import convert
 
@@ -29,3 +30,13 @@ def export(
         then()
 
     app.run_worker(work(), group="export", exit_on_error=False)
+
+
+def save(screen: Screen[None], write: Callable[[], Path]) -> None:
+    """Have ``write`` make a file or folder and say where it is, or why there is none."""
+    try:
+        path = write()
+    except OSError as error:
+        screen.notify(f"Nothing was exported: {error.strerror or error}.", severity="error", markup=False)
+    else:
+        screen.notify(f"Saved {path}", markup=False, timeout=8)

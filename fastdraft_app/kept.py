@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from fastdraft_app import surface
 from fastdraft_app.choices import Group, Row, Source
-from fastdraft_app.surface import words
 from fastdraft_app.sweeping import complete
-from fastdraft_app.text import short
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.results import store
 from fastdraft_core.results.store import Result
@@ -24,15 +24,12 @@ class Kept:
     @property
     def made(self) -> str:
         """When it was begun, to the minute."""
-        return self.result.plan.created[:16].replace("T", " ") if self.result is not None else ""
+        return surface.made(self.result) if self.result is not None else ""
 
     @property
     def title(self) -> str:
         """Target and drafts."""
-        if self.result is None:
-            return self.name
-        plan = self.result.plan
-        return f"{short(plan.target.name)} + {' '.join(short(card.name) for card in plan.drafts)}"
+        return surface.title(self.result) if self.result is not None else self.name
 
     @property
     def facts(self) -> str:
@@ -47,7 +44,7 @@ class Kept:
     @property
     def verdict(self) -> str:
         """The first sentence that can be said of it."""
-        return self.problem or (words(self.result)[0] if self.result is not None else "")
+        return self.problem or (surface.words(self.result)[0] if self.result is not None else "")
 
 
 def kept() -> list[Kept]:
@@ -62,16 +59,16 @@ def _read(name: str) -> Kept:
         return Kept(name, None, error.message)
 
 
-def kept_source(entries: list[Kept], but: str) -> Source:
-    """What another sweep can be compared with: all that can be read, less the one called ``but``."""
-    rows = [
-        Row(entry.name, f"{entry.made}  {entry.title}", entry.facts)
-        for entry in entries
-        if entry.result is not None and entry.name != but
-    ]
+def kept_source(entries: Callable[[], list[Kept]]) -> Source:
+    """Those of the ``entries`` that can be read; they are asked for where the source is, outside the event loop."""
 
     def source(typed: str) -> list[Group]:
         parts = typed.lower().split()
+        rows = [
+            Row(entry.name, f"{entry.made}  {entry.title}", entry.facts)
+            for entry in entries()
+            if entry.result is not None
+        ]
         return [
             Group(
                 "kept sweeps",

@@ -14,6 +14,8 @@ class SettingsChanged(Message):
     """The user chose other values for some settings; they hold from now on and are remembered."""
 
     changes: Changes
+    chosen: bool = True
+    """Whether just these values are wanted; else they are the defaults, and what was chosen is forgotten."""
 
 
 @dataclass

@@ -145,6 +145,8 @@ class Marks:
     """Before a figure that was predicted, not measured."""
     unknown: str = "·"
     plus_minus: str = "±"
+    dash: str = "–"
+    """Between the ends of an interval; alone, where there is no figure yet."""
 
 
 UNICODE_MARKS = Marks()
@@ -175,6 +177,7 @@ ASCII_MARKS = Marks(
     points="o#^%*@$&",
     unknown=".",
     plus_minus="+-",
+    dash="-",
 )
 
 

@@ -1,4 +1,4 @@
-"""Prompts to choose from: the bundled ones by task, those of a file, and those used before."""
+"""Prompts to choose from: the bundled ones by task, and the text of a file."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import ipaddress
 import logging
+import os
 import shlex
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from textual_serve.server import Server
 from fastdraft_app.cli import parse
 from fastdraft_app.logs import log_to
 from fastdraft_core import places
+from fastdraft_core.jobs.processes import python_environment
 
 PORT = 8000
 _TEMPLATES = Path(__file__).parent / "web"
@@ -115,7 +117,9 @@ def main(arguments: Sequence[str]) -> int:
         )
     # A mistake in the app's own flags is told here and not in every page.
     parse(others)
-    command = [sys.executable, "-m", "fastdraft_app.web", *others]
+    # A page imports this very package, and no ``random.py`` of the folder that one is in.
+    os.environ.update(python_environment())
+    command = [sys.executable, "-P", "-m", "fastdraft_app.web", *others]
     line = subprocess.list2cmdline(command) if sys.platform == "win32" else f"exec {shlex.join(command)}"
     try:
         PageServer(line, given.host, given.port).serve()

@@ -13,6 +13,7 @@ from fastdraft_core.events import (
     Compared,
     Failed,
     FirstToken,
+    Machine,
     Message,
     PairLoaded,
     PeakBandwidth,
@@ -65,6 +66,8 @@ class Session:
     recording: Recording = field(default_factory=Recording)
     player: Player = field(default_factory=Player)
     pair: PairLoaded | None = None
+    machine: Machine | None = None
+    """What the engine runs on."""
     peak: PeakBandwidth | None = None
     """What the machine's memory can do, where that was measured."""
     steps: list[LoadStep] = field(default_factory=list)
@@ -171,6 +174,8 @@ class Session:
                 self.fail(f"{message.message} Log: {message.log}" if message.log else message.message)
             case Progress():
                 self._progress(message, now)
+            case Machine():
+                self.machine = message
             case PeakBandwidth():
                 self.peak = message
             case PairLoaded():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from fastdraft_app.text import short
 from fastdraft_core.events import PointMeasured, PointPredicted
 from fastdraft_core.events.sweeping import PointKey
 from fastdraft_core.results.store import Result
@@ -99,6 +100,16 @@ def recommended(result: Result) -> tuple[str, int] | None:
     """The draft and gamma of the verdict, where something wins."""
     verdict = result.verdict
     return (verdict.draft, verdict.gamma) if verdict and verdict.draft and verdict.gamma else None
+
+
+def made(result: Result) -> str:
+    """When a sweep was begun, to the minute."""
+    return result.plan.created[:16].replace("T", " ")
+
+
+def title(result: Result) -> str:
+    """Target and drafts."""
+    return f"{short(result.plan.target.name)} + {' '.join(short(card.name) for card in result.plan.drafts)}"
 
 
 def words(result: Result) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from fastdraft_app.client.sweep import SweepEnded
-from fastdraft_core.events import Message, RepeatDropped, SweepProgress, SweepStarted
+from fastdraft_core.events import Message, SweepProgress, SweepStarted
 from fastdraft_core.results.store import Result
 
 
@@ -32,8 +32,6 @@ class SweepSession:
     phase: SweepPhase = SweepPhase.IDLE
     result: Result | None = None
     progress: SweepProgress | None = None
-    dropped: RepeatDropped | None = None
-    """The last repeat that something disturbed."""
     error: str = ""
     """What went wrong and what to do, or nothing."""
     begun: float = 0.0
@@ -51,7 +49,7 @@ class SweepSession:
     def start(self, now: float, result: Result | None = None) -> None:
         """A sweep is being started, or goes on with ``result``."""
         self.phase, self.result, self.begun = SweepPhase.LOADING, result, now
-        self.progress, self.dropped, self.error = None, None, ""
+        self.progress, self.error = None, ""
         if result is not None:
             result.verdict, result.finished = None, None
 
@@ -76,7 +74,6 @@ class SweepSession:
                 if self.phase is SweepPhase.LOADING:
                     self.phase = SweepPhase.MEASURING
             case _ if self.result is not None:
-                self.dropped = message if isinstance(message, RepeatDropped) else self.dropped
                 self.result.add(message)
 
     def _ended(self, message: SweepEnded) -> None:

@@ -230,7 +230,9 @@ def main() -> None:
 
     engine = Engine(emit)
     emit(this_machine())
-    threading.Thread(target=engine.read, args=(sys.stdin.buffer,), daemon=True).start()
+    # A reader of our own: sys.stdin, which waits for a line, could not be closed at the end.
+    commands = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+    threading.Thread(target=engine.read, args=(commands,), daemon=True).start()
     with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
         engine.serve()
 

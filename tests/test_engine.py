@@ -204,6 +204,13 @@ def test_closing_its_input_ends_it_within_a_run(engine: Process) -> None:
     assert engine.popen.wait(timeout=PATIENCE) == 0
 
 
+def test_quit_ends_it_while_its_input_is_open(home: Path) -> None:
+    """The thread that waits for the next command does not stand in the way."""
+    process = Process(home)
+    process.send(events.Quit())
+    assert process.popen.wait(PATIENCE) == 0
+
+
 def test_an_app_that_is_killed_leaves_no_engine(shared: Path, home: Path) -> None:
     """kill -9 of the parent, in the middle of a run: nothing is left, and nothing was asked to clean up."""
     commands = encode(Load(target=str(STORIES), draft="", dtype="float32", threads=1, runtime="torch")) + encode(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from transformers import AutoTokenizer
 
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Previewed
+from fastdraft_core.training import preview as previews
 from fastdraft_core.training.preview import preview
 from fastdraft_core.training.recipe import Recipe, dump_recipe, load_recipe, parse_recipe
+from fastdraft_core.training.start import target_path
 
 TEXT = "def add(a, b):\n    return a + b\n"
 
@@ -56,3 +60,42 @@ def test_an_unknown_source_is_named(recipe: Recipe) -> None:
     """A slip is a sentence."""
     with pytest.raises(FastdraftError, match="nowhere"):
         list(preview(recipe, ["nowhere"], 1))
+
+
+def test_a_source_without_a_document_is_named(recipe: Recipe, tmp_path: Path) -> None:
+    """An empty page would look as if the sample were still to come."""
+    for path in tmp_path.glob("*.py"):
+        path.write_text("")
+    with pytest.raises(FastdraftError, match=r"'own' has no document to train on"):
+        list(preview(recipe, ["own"], 1))
+
+
+def _magpie(recipe: Recipe, template: str | None, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """The recipe whose target, with this chat template, is asked for its own instructions alone."""
+    tokenizer = AutoTokenizer.from_pretrained(target_path(recipe))
+    tokenizer.chat_template = template
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *asked, **given: tokenizer)
+    data = dump_recipe(recipe)
+    data["synthesis"] |= {"sources": {}, "magpie": 1.0}
+    return parse_recipe(data, "test")
+
+
+def test_magpie_of_a_target_without_a_chat_template_is_one_sentence(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What training would refuse, the look before it refuses in the same words."""
+    recipe = _magpie(recipe, None, monkeypatch)
+    with pytest.raises(FastdraftError, match=r"no chat model\. Set synthesis\.magpie = 0"):
+        list(preview(recipe, ["target"], 1))
+
+
+def test_a_target_that_invents_nothing_is_one_sentence(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what a target invents, all may be unusable: then there is nothing that it could go on from."""
+    recipe = _magpie(recipe, "Q {% for m in messages %}{{ m.content }}{% endfor %} A", monkeypatch)
+
+    def endless(prompts: Any, *asked: Any, **given: Any) -> list[None]:
+        return [None for _ in prompts]
+
+    monkeypatch.setattr(previews, "torch_writer", lambda model: endless)
+    with pytest.raises(FastdraftError, match="There is no prompt to show"):
+        list(preview(recipe, ["target"], 2))

@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
 import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Sequence
+from typing import IO, Any
 
 from fastdraft_core.jobs.processes import python_environment
 
 COMMAND = (sys.executable, "-P", "-c", "from fastdraft_core.cli import main; main()")
+SENTENCE = "fastdraft: "
+"""How the command line begins the sentence that says what went wrong."""
+#: Windows has no signal for another process, but a Ctrl-Break for a group of processes.
+STOP = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT)
+_APART: dict[str, Any] = (
+    {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+    if sys.platform == "win32"
+    else {"start_new_session": True}
+)
+
+
+async def spawn(*arguments: str, command: Sequence[str] = COMMAND, talk: int | IO[bytes] = PIPE) -> Process:
+    """Start ``fastdraft ARGUMENTS``, out of reach of the terminal's signals; what it says on standard error goes to ``talk``.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    return await asyncio.create_subprocess_exec(
+        *command, *arguments, stdin=DEVNULL, stdout=PIPE, stderr=talk, env=python_environment(), **_APART
+    )
 
 
 async def fastdraft(*arguments: str, outlive: bool = True) -> tuple[int, list[str], list[str]]:
@@ -18,10 +43,7 @@ async def fastdraft(*arguments: str, outlive: bool = True) -> tuple[int, list[st
     Raises:
         OSError: it cannot be started.
     """
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE, env=python_environment(), start_new_session=True,
-    )  # fmt: skip
+    process = await spawn(*arguments)
     try:
         output, talk = await process.communicate()
     except asyncio.CancelledError:
@@ -30,8 +52,14 @@ async def fastdraft(*arguments: str, outlive: bool = True) -> tuple[int, list[st
         raise
     code = process.returncode
     assert code is not None
-    return code, _lines(output), _lines(talk)
+    return code, lines(output), lines(talk)
 
 
-def _lines(data: bytes) -> list[str]:
+def lines(data: bytes) -> list[str]:
+    """What a process wrote, line by line."""
     return data.decode("utf-8", errors="replace").strip().splitlines()
+
+
+def last_words(talk: Sequence[str], otherwise: str) -> str:
+    """The sentence that a process ended with; ``otherwise`` where it said nothing."""
+    return talk[-1].removeprefix(SENTENCE) if talk else otherwise

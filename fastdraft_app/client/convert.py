@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fastdraft_app.client.command import fastdraft
+from fastdraft_app.client.command import fastdraft, last_words
 from fastdraft_core import places
 
 
@@ -26,4 +26,4 @@ async def convert(model: str, output: Path, target: str = "") -> tuple[bool, str
     output.parent.mkdir(parents=True, exist_ok=True)
     fitted = ["--target", target] if target else []
     code, _, talk = await fastdraft("export", model, "--output", str(output), *fitted)
-    return code == 0, str(output) if code == 0 else (talk or [f"exit code {code}"])[-1].removeprefix("fastdraft: ")
+    return code == 0, str(output) if code == 0 else last_words(talk, f"exit code {code}")

@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from fastdraft_app.client.command import COMMAND
+from fastdraft_app.client.command import last_words, lines, spawn
 from fastdraft_app.client.process import kill, read_lines
 from fastdraft_core.events import Progress, decode_message
-from fastdraft_core.jobs.processes import python_environment
 
 
 class Downloader:
@@ -37,18 +36,14 @@ class Downloader:
             self.name, self._process = "", None
 
     async def _run(self, changed: Callable[[], None]) -> tuple[bool, str]:
-        self._process = process = await asyncio.create_subprocess_exec(
-            *COMMAND, "download", self.name, "--json", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE, env=python_environment(), start_new_session=True,
-        )  # fmt: skip
+        self._process = process = await spawn("download", self.name, "--json")
         assert process.stderr is not None
         _, talk = await asyncio.gather(read_lines(process, self._take, changed), process.stderr.read())
         if await process.wait() == 0:
             return True, f"{self.name} is in the Hugging Face cache."
         if self._stopped:
             return False, f"{self.name}: what has come is kept; the next download goes on from there."
-        said = talk.decode("utf-8", errors="replace").strip().splitlines() or ["the process ended without a word"]
-        return False, said[-1].removeprefix("fastdraft: ")
+        return False, last_words(lines(talk), "the process ended without a word")
 
     def _take(self, line: bytes) -> None:
         try:

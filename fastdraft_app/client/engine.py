@@ -20,8 +20,10 @@ import msgspec
 from fastdraft_app.client.process import Watched, shorten
 from fastdraft_app.recordings import Recorder
 from fastdraft_core.events import Command, Message, decode_message, encode
+from fastdraft_core.jobs.processes import python_environment
 
-ENGINE_COMMAND = (sys.executable, "-m", "fastdraft_core.engine")
+ENGINE_COMMAND = (sys.executable, "-P", "-m", "fastdraft_core.engine")
+"""``-P``: a ``random.py`` in the user's folder is not ours to import."""
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class EngineClient(Watched):
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
+                env=python_environment(),
                 start_new_session=True,
             )
         logger.info("engine started, pid %d", process.pid)

@@ -83,20 +83,14 @@ def _key(folder: Path) -> Key:
     """What changes when the job does: its files, and its state where a process may have vanished."""
     record = read_record(folder)
     state = processes.state(record) if record is not None and record.state in ACTIVE else None
-    files = [_stamp(folder / name) for name in (EVENTS, "job.json")]
-    return (_inode(folder / EVENTS), _stamp(folder / RECIPE), *files, state)
+    events, recipe, kept = (_stamp(folder / name) for name in (EVENTS, RECIPE, "job.json"))
+    return (events[:1], recipe[1:], events[1:], kept[1:], state)
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Inode, size and time of change; nothing where there is no such file."""
     try:
         status = path.stat()
     except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
-
-
-def _inode(path: Path) -> int | None:
-    try:
-        return path.stat().st_ino
-    except OSError:
-        return None
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from fastdraft_app.client.command import fastdraft
+from fastdraft_app.client.command import fastdraft, last_words
 from fastdraft_app.client.train import scratch_recipe
 from fastdraft_core.events import Previewed, decode_message
 from fastdraft_core.training.recipe import Recipe
@@ -42,5 +42,5 @@ async def preview(recipe: Recipe, sources: Sequence[str]) -> list[Previewed] | s
     except msgspec.MsgspecError as error:
         return f"What the preview said cannot be read ({error})."
     if code or not found:
-        return (talk or ["There are no documents in these sources."])[-1].removeprefix("fastdraft: ")
+        return last_words(talk, "There are no documents in these sources.")
     return found

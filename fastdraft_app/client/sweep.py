@@ -6,32 +6,17 @@ come, so whatever ends it, it can go on later. It ends when nobody reads its out
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import signal
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
+from fastdraft_app.client.command import COMMAND, SENTENCE, STOP, spawn
 from fastdraft_app.client.process import Watched
 from fastdraft_core.events import Message, decode_message
-
-#: Windows has no signal for another process, but a Ctrl-Break for a group of processes.
-_STOP = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT)
-_APART: dict[str, Any] = (
-    {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
-    if sys.platform == "win32"
-    else {"start_new_session": True}
-)
-SWEEP_COMMAND = (sys.executable, "-m", "fastdraft_core.cli")
-_SENTENCE = "fastdraft: "
-"""How the command line begins the sentence that says what went wrong."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +33,7 @@ class SweepEnded:
 class SweepClient(Watched):
     """Starts, watches and ends one sweep at a time; messages wait in ``incoming`` until the screen takes them."""
 
-    def __init__(self, log: Path, command: Sequence[str] = SWEEP_COMMAND) -> None:
+    def __init__(self, log: Path, command: Sequence[str] = COMMAND) -> None:
         super().__init__()
         self.log = log
         self.incoming: deque[Message | SweepEnded] = deque()
@@ -70,28 +55,18 @@ class SweepClient(Watched):
         self.incoming.clear()
         self._starting = True
         try:
-            process = await self._spawn(arguments)
+            with self.log.open("wb") as log:
+                process = await spawn(*arguments, command=self._command, talk=log)
             self._follow(process, wake, "sweep-reader")
         finally:
             self._starting = False
         logger.info("sweep started, pid %d: %s", process.pid, arguments)
 
-    async def _spawn(self, arguments: Sequence[str]) -> asyncio.subprocess.Process:
-        with self.log.open("wb") as log:
-            return await asyncio.create_subprocess_exec(
-                *self._command,
-                *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                **_APART,
-            )
-
     def ask_to_stop(self) -> None:
         """Let it end after the run in progress, with a verdict on what it has; asked twice, it ends at once."""
         if self._process is not None and self.running:
             try:
-                self._process.send_signal(_STOP)
+                self._process.send_signal(STOP)
             except ValueError:
                 # No such signal here: what was measured is on disk already.
                 self._process.terminate()
@@ -115,4 +90,4 @@ class SweepClient(Watched):
             lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             return ""
-        return next((line.removeprefix(_SENTENCE) for line in reversed(lines) if line.startswith(_SENTENCE)), "")
+        return next((line.removeprefix(SENTENCE) for line in reversed(lines) if line.startswith(SENTENCE)), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -11,7 +12,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
 
-from fastdraft_app.kept import kept, kept_source
+from fastdraft_app.kept import Kept, kept, kept_source
 from fastdraft_app.palette import marks
 from fastdraft_app.preferences import Preferences
 from fastdraft_app.screens.picker import PickerScreen
@@ -19,8 +20,6 @@ from fastdraft_app.widgets.compare_rows import compare_rows, condition_rows, cou
 from fastdraft_app.widgets.figure_rows import FigureRows
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.panel_chart import PanelChart
-from fastdraft_core.errors import FastdraftError
-from fastdraft_core.results import store
 from fastdraft_core.results.compare import compare, conditions
 from fastdraft_core.results.panels import figures
 from fastdraft_core.results.store import Result
@@ -59,7 +58,6 @@ class CompareScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Draw once the sizes are known."""
-        self.set_class(self._ascii, "-ascii")
         self.call_after_refresh(self._draw)
 
     def on_resize(self) -> None:
@@ -89,16 +87,15 @@ class CompareScreen(Screen[None]):
 def choose_second(screen: Screen[None], first: Result, preferences: Preferences) -> None:
     """Ask for the result to compare ``first`` with, and show both."""
 
+    @cache
+    def others() -> list[Kept]:
+        return [entry for entry in kept() if entry.name != first.plan.name]
+
     def take(name: str | None) -> None:
-        if name is None:
-            return
-        try:
-            second = store.read(name)
-        except FastdraftError as error:
-            screen.notify(error.message, severity="error", markup=False, timeout=10)
-        else:
+        # Only what the picker has listed can be taken, so it is read already.
+        second = next((entry.result for entry in others() if entry.name == name), None) if name is not None else None
+        if second is not None:
             screen.app.push_screen(CompareScreen(first, second, preferences))
 
-    source = kept_source(kept(), first.plan.name)
-    hint = "part of a name: the date, the target, a draft"
+    source, hint = kept_source(others), "part of a name: the date, the target, a draft"
     screen.app.push_screen(PickerScreen("Compare with", source, hint=hint, empty="there is no other result yet"), take)

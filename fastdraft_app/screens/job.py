@@ -22,11 +22,10 @@ from fastdraft_app.widgets.banner import Banner
 from fastdraft_app.widgets.chart import Chart, legend
 from fastdraft_app.widgets.job_list import state_label
 from fastdraft_app.widgets.job_series import acceptance_series, loss_series, rate_series, schedule_series
-from fastdraft_app.widgets.job_text import evaluation_table, figures, samples
+from fastdraft_app.widgets.job_text import evaluation_table, samples
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_app.widgets.log_pane import LogPane
-from fastdraft_app.widgets.stage_bar import progress_words, stage_bar
 from fastdraft_core.jobs.describe import in_bytes
 from fastdraft_core.jobs.processes import LOG
 from fastdraft_core.jobs.view import JobView
@@ -109,12 +108,12 @@ class JobScreen(JobDevice):
         """Name, state, place; nothing more is known before the first poll."""
         view = self._shown
         if view is None:
-            self._line("title", Content.styled(f"reading {one_line(self._job, ' ', ' ')}", "$muted"))
+            self.line("title", Content.styled(f"reading {one_line(self._job, ' ', ' ')}", "$muted"))
             return
         if not self.frozen:
             self._read_log(view)
         facts = f"  {view.device}  {in_bytes(view.size)}  {'process ' + str(view.pid) if view.pid else ''}"
-        self._line(
+        self.line(
             "title",
             Content.assemble(
                 (one_line(view.name, " ", " "), "bold"),
@@ -157,10 +156,7 @@ class JobScreen(JobDevice):
 
     def _draw_job(self, view: JobView) -> None:
         self.draw_header()
-        self.query_one("#banner", Banner).show(view.error, view.problem)
-        self._line("stages", stage_bar(view, max(self.size.width - 2, 40), self._marks))
-        self._line("progress", Content(one_line(progress_words(view), " ", " ")))
-        self._line("figures", figures(view, self.size.width - 2))
+        self.draw_work(view, self.size.width - 2)
         self._draw_charts(view)
         width = self.query_one("#evaluations").size.width or self.size.width
         self.query_one("#table", Static).update(evaluation_table(view, width - 2, self._marks))
@@ -179,14 +175,11 @@ class JobScreen(JobDevice):
         named = [(name, legend(drawn.get(name, []), "{:.3f}".format, ascii_only=self._ascii)) for name in names]
         titles = len(names) > 1
         parts = [Content.assemble((f"{name}  " * titles, "$muted"), words) for name, words in named if words.plain]
-        self._line("legend", Content("      ").join(parts))
+        self.line("legend", Content("      ").join(parts))
         self.query_one("#legend").display = bool(parts)
 
     def _chart(self, name: str) -> Chart:
         return self.query_one(f"#{name}", Chart)
-
-    def _line(self, name: str, content: Content) -> None:
-        self.query_one(f"#{name}", TextLine).show(content)
 
     def _read_log(self, view: JobView) -> None:
         """Read on, unless the last look is still under way: its lines would come twice."""

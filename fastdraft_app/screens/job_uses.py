@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,12 +40,19 @@ class JobUses(Screen[None]):
         """The job that the keys mean."""
         raise NotImplementedError
 
+    def with_chosen(self, do: Callable[[JobView], object]) -> None:
+        """Do something with the chosen job; where there is none, say so."""
+        if self.chosen is None:
+            self.notify("There is no job here. Press 3 to train one.", severity="warning")
+        else:
+            do(self.chosen)
+
     def action_use(self, how: str) -> None:
         """Do something with the chosen job's model or folder."""
-        view = self.chosen
-        if view is None:
-            self.notify("There is no job here. Press 3 to train one.", severity="warning")
-        elif how in ("open", "copy"):
+        self.with_chosen(lambda view: self._do_with(view, how))
+
+    def _do_with(self, view: JobView, how: str) -> None:
+        if how in ("open", "copy"):
             self._show_folder(view, opened=how == "open" and open_folder(view.folder))
         elif view.model is None:
             told = f"Job {view.name} has no checkpoint yet; the first comes minutes after the first step."

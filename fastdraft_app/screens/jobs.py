@@ -20,10 +20,9 @@ from fastdraft_app.widgets.banner import Banner
 from fastdraft_app.widgets.chart import Chart
 from fastdraft_app.widgets.job_list import JobList, heading, state_label
 from fastdraft_app.widgets.job_series import loss_series
-from fastdraft_app.widgets.job_text import acceptance_words, figures, when
+from fastdraft_app.widgets.job_text import acceptance_words, when
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine
-from fastdraft_app.widgets.stage_bar import progress_words, stage_bar
 from fastdraft_core.jobs.view import JobView
 
 NO_JOBS = (
@@ -73,11 +72,12 @@ class JobsScreen(JobsBase):
         counts = Counter(view.state for view in self._views)
         words = [f"{number} {state}" for state, number in counts.items()]
         told = self._problem or f" {self._marks.dot} ".join(words)
-        self.query_one("#title", TextLine).show(
-            Content.assemble(("Jobs  ", "bold"), told, (self._marked(), "$primary"), (f"  {self.age}", "$warning"))
+        self.line(
+            "title",
+            Content.assemble(("Jobs  ", "bold"), told, (self._marked(), "$primary"), (f"  {self.age}", "$warning")),
         )
         self.set_class(not self._views, "-empty")
-        self.query_one("#heading", TextLine).show(heading(max(self.size.width - 5, 40)))
+        self.line("heading", heading(max(self.size.width - 5, 40)))
 
     def _marked(self) -> str:
         return f"  comparing with {one_line(self.client.compared, ' ', ' ')}" if self.client.compared else ""
@@ -98,20 +98,14 @@ class JobsScreen(JobsBase):
         if view is None:
             return
         made = f"  {view.device}  made {when(view.created)}  {acceptance_words(view)}"
-        self._line(
+        self.line(
             "name",
             Content.assemble(
                 (one_line(view.name, " ", " "), "bold"), "  ", state_label(view, self._marks), (made, "$muted")
             ),
         )
-        self.query_one("#banner", Banner).show(view.error, view.problem)
-        self._line("stages", stage_bar(view, max(self.size.width - 4, 40), self._marks))
-        self._line("progress", Content(one_line(progress_words(view), " ", " ")))
-        self._line("figures", figures(view, self.size.width - 4))
+        self.draw_work(view, self.size.width - 4)
         self.query_one("#loss", Chart).show(loss_series(view, smooth=True, other=self.beside(view)), "{:.2f}".format)
-
-    def _line(self, name: str, content: Content) -> None:
-        self.query_one(f"#{name}", TextLine).show(content)
 
     def on_resize(self) -> None:
         """Fit the lines to the new width."""
@@ -125,7 +119,7 @@ class JobsScreen(JobsBase):
 
     def action_open(self) -> None:
         """Open the highlighted job."""
-        self._with_chosen(lambda view: self._open(view.name))
+        self.with_chosen(lambda view: self._open(view.name))
 
     def _open(self, name: str) -> None:
         self.app.push_screen(JobScreen(self.client, name, ascii_only=self._ascii))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
 from textual import events, on, work
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
 from textual.worker import get_current_worker
@@ -16,12 +16,16 @@ from fastdraft_app.client.jobs import JobsClient, act
 from fastdraft_app.palette import marks
 from fastdraft_app.screens.confirm import ConfirmScreen
 from fastdraft_app.screens.job_uses import FOLDER_BINDINGS, JobUses
+from fastdraft_app.text import one_line
+from fastdraft_app.widgets.banner import Banner
+from fastdraft_app.widgets.job_text import figures
+from fastdraft_app.widgets.line import TextLine
+from fastdraft_app.widgets.stage_bar import progress_words, stage_bar
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.jobs.describe import in_bytes
 from fastdraft_core.jobs.view import JobView
 
 POLL_SECONDS = 1.0
-
 
 JOB_BINDINGS: list[BindingType] = [
     Binding("P", "act('pause')", "pause", id="jobs.pause", tooltip="write a checkpoint and leave; memory and cores are free"),
@@ -123,6 +127,17 @@ class JobsBase(JobUses):
         """Show the jobs."""
         raise NotImplementedError
 
+    def line(self, name: str, content: Content) -> None:
+        """Show ``content`` on the line of that name."""
+        self.query_one(f"#{name}", TextLine).show(content)
+
+    def draw_work(self, view: JobView, width: int) -> None:
+        """What is wrong with the job, its stages, how far it is, and its newest step, in ``width`` cells."""
+        self.query_one("#banner", Banner).show(view.error, view.problem)
+        self.line("stages", stage_bar(view, max(width, 40), self._marks))
+        self.line("progress", Content(one_line(progress_words(view), " ", " ")))
+        self.line("figures", figures(view, width))
+
     @property
     def age(self) -> str:
         """That the view stands still, and since when; else nothing."""
@@ -148,7 +163,7 @@ class JobsBase(JobUses):
 
     def action_compare(self) -> None:
         """Mark the chosen job, or take the mark away."""
-        self._with_chosen(self._compare)
+        self.with_chosen(self._compare)
 
     def _compare(self, view: JobView) -> None:
         marked = "" if self.client.compared == view.name or self._comparing(view) else view.name
@@ -165,15 +180,9 @@ class JobsBase(JobUses):
 
     # --- acting -------------------------------------------------------------------------------
 
-    def _with_chosen(self, do: Callable[[JobView], object]) -> None:
-        if self.chosen is None:
-            self.notify("There is no job here. Press 3 to train one.", severity="warning")
-        else:
-            do(self.chosen)
-
     def action_act(self, what: str) -> None:
         """Pause, resume, cancel or retry the chosen job."""
-        self._with_chosen(lambda view: self._act(what, view))
+        self.with_chosen(lambda view: self._act(what, view))
 
     @work(thread=True, group="act")
     def _act(self, what: str, view: JobView) -> None:
@@ -193,7 +202,7 @@ class JobsBase(JobUses):
 
     def action_delete(self) -> None:
         """Ask, then delete the chosen job."""
-        self._with_chosen(self._ask_delete)
+        self.with_chosen(self._ask_delete)
 
     def _ask_delete(self, view: JobView) -> None:
         sentence = f"{view.folder} with {in_bytes(view.size)} is deleted, its checkpoints too. This cannot be undone."

@@ -9,8 +9,8 @@ from textual.binding import BindingType
 from textual.containers import Container, Horizontal, Vertical
 
 from fastdraft_app.prompts import preset_name
-from fastdraft_app.screens.live_choose import ChoiceActions
 from fastdraft_app.screens.live_files import FileActions
+from fastdraft_app.screens.live_gamma import CalibratedGamma
 from fastdraft_app.screens.live_gauges import Gauges
 from fastdraft_app.screens.live_inspect import InspectActions
 from fastdraft_app.screens.live_keys import CAN_BE_GREY, LIVE_BINDINGS
@@ -29,7 +29,7 @@ from fastdraft_app.widgets.source_line import source
 from fastdraft_app.widgets.status import status
 
 
-class LiveScreen(ChoiceActions, InspectActions, FileActions, Gauges):
+class LiveScreen(CalibratedGamma, InspectActions, FileActions, Gauges):
     """Two panes, a strip of blocks, gauges; one clock that sleeps while nothing moves.
 
     ``LiveBase`` holds session, engine and clock; the keys stand in ``live_keys``, each group of actions

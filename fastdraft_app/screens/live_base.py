@@ -18,6 +18,7 @@ from fastdraft_app.client.engine import EngineClient, EngineStopped
 from fastdraft_app.history import remember_models, remember_prompt
 from fastdraft_app.palette import marks
 from fastdraft_app.playback import Playback
+from fastdraft_app.preferences import Preferences
 from fastdraft_app.session import BUSY, Phase, Session
 from fastdraft_app.settings import Changes, Settings
 from fastdraft_core import places
@@ -38,13 +39,15 @@ class LiveBase(Screen[None]):
     def __init__(
         self,
         engine: EngineClient,
-        settings: Settings,
+        preferences: Preferences,
         changed: Signal[Changes],
         replay: Recorded | None = None,
         sweeping: Callable[[], bool] = lambda: False,
     ) -> None:
         """``sweeping`` says whether a sweep is timed, which nothing here may disturb."""
         super().__init__()
+        settings = preferences.current
+        self._preferences = preferences
         self._sweeping = sweeping
         self.live = Session()
         """What the engine makes."""
@@ -52,6 +55,8 @@ class LiveBase(Screen[None]):
         """The recording that is shown in its place."""
         self.settings = self.playback.settings if self.playback is not None else settings
         """What the next live run is made with."""
+        # Such a recording brings a gamma of its own.
+        self._began_with_recording = replay is not None
         self._engine = engine
         self._changed = changed
         self._presets = prompts.presets(places.assets())
@@ -78,7 +83,6 @@ class LiveBase(Screen[None]):
 
     def on_mount(self) -> None:
         """Paint first, then start the engine, unless a recording was asked for."""
-        self.set_class(self._ascii, "-ascii")
         self.add_class("-first-load")
         if self.playback is not None:
             self.call_after_refresh(self._tick)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fastdraft_app.choices import recording_source
 from fastdraft_app.export import EXPORTS, export
+from fastdraft_app.exporting import save
 from fastdraft_app.playback import Playback
 from fastdraft_app.screens.live_base import LiveBase
 from fastdraft_app.screens.picker import PickerScreen
@@ -70,9 +71,4 @@ class FileActions(LiveBase):
         self.call_after_refresh(self._write, kind, recorded)
 
     def _write(self, kind: str, recorded: Recorded) -> None:
-        try:
-            path = export(kind, recorded, self.settings, self.app.export_screenshot)
-        except OSError as error:
-            self.notify(f"Nothing was exported: {error.strerror or error}.", severity="error", markup=False)
-        else:
-            self.notify(f"Saved {path}", markup=False, timeout=8)
+        save(self, lambda: export(kind, recorded, self.settings, self.app.export_screenshot))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from fastdraft_app.choices import download_source, folder_source
+from fastdraft_app.choices import download_source, expanded, folder_source, folders_used
 from fastdraft_app.client.download import Downloader
 from fastdraft_app.history import read_history, remember_folder
 from fastdraft_app.screens.confirm import ConfirmScreen
@@ -94,7 +93,7 @@ class ModelSources(Screen[None]):
     def _add_folder(self, typed: str | None) -> None:
         if typed is None:
             return
-        folder = str(_absolute(typed))
+        folder = str(expanded(typed).absolute())
         added = remember_folder(places.history(), folder)
         told = f"{folder} is looked through from now on." if added else f"{folder} is not looked through any more."
         self.app.notify(told, markup=False)
@@ -103,17 +102,4 @@ class ModelSources(Screen[None]):
 
 def shelf_folders() -> list[Path]:
     """Folders told by hand, and those that hold models that were used before."""
-    history = read_history(places.history())
-    found = dict.fromkeys(map(Path, history.folders))
-    for name in history.models:
-        with suppress(OSError):
-            path = _absolute(name)
-            if path.is_dir():
-                found[path.parent] = None
-    return list(found)
-
-
-def _absolute(name: str) -> Path:
-    with suppress(RuntimeError):
-        return Path(name).expanduser().absolute()
-    return Path(name).absolute()
+    return list(dict.fromkeys([*map(Path, read_history(places.history()).folders), *folders_used()]))

@@ -10,10 +10,12 @@ from textual.screen import Screen
 
 from fastdraft_app import prompts
 from fastdraft_app.export_result import EXPORTED, export_result
-from fastdraft_app.messages import PointChosen
+from fastdraft_app.exporting import save
+from fastdraft_app.messages import PointChosen, SweepResumed
 from fastdraft_app.preferences import Preferences
 from fastdraft_app.settings import AUTO, GAMMA_RANGE, Value
 from fastdraft_app.surface import Place
+from fastdraft_app.sweeping import complete
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.sweep_view import SweepView
 from fastdraft_core import places
@@ -123,12 +125,15 @@ class PointActions(Screen[None]):
 
 def write_export(screen: Screen[None], kind: str, result: Result, preferences: Preferences) -> None:
     """Write ``result`` as ``kind`` and say where, or why not."""
-    try:
-        path = export_result(kind, result, preferences.current)
-    except OSError as error:
-        screen.notify(f"Nothing was exported: {error.strerror or error}.", severity="error", markup=False)
+    save(screen, lambda: export_result(kind, result, preferences.current))
+
+
+def resume(screen: Screen[None], result: Result) -> None:
+    """Go on with a sweep in the sweep screen, if it is unfinished."""
+    if complete(result):
+        screen.notify("This sweep is complete; nothing is left to measure.")
     else:
-        screen.notify(f"Saved {path}", markup=False, timeout=8)
+        screen.post_message(SweepResumed(result.plan.name))
 
 
 def point_changes(result: Result, key: PointKey, prompt: str) -> dict[str, Value]:

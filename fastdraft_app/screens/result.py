@@ -7,13 +7,11 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from fastdraft_app.messages import SweepResumed
 from fastdraft_app.palette import marks
 from fastdraft_app.preferences import Preferences
 from fastdraft_app.screens.compare import choose_second
-from fastdraft_app.screens.points import POINT_BINDINGS, PointActions
+from fastdraft_app.screens.points import POINT_BINDINGS, PointActions, resume
 from fastdraft_app.surface import recommended
-from fastdraft_app.sweeping import complete
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_app.widgets.sweep_line import end_line, plan_line
@@ -55,7 +53,6 @@ class ResultScreen(PointActions):
 
     def on_mount(self) -> None:
         """Draw once the sizes are known."""
-        self.set_class(self._ascii, "-ascii")
         self.call_after_refresh(self.draw_result)
 
     def draw_result(self) -> None:
@@ -71,7 +68,4 @@ class ResultScreen(PointActions):
 
     def action_resume(self) -> None:
         """Go on with an unfinished sweep."""
-        if complete(self._result):
-            self.notify("This sweep is complete; nothing is left to measure.")
-        else:
-            self.post_message(SweepResumed(self._result.plan.name))
+        resume(self, self._result)

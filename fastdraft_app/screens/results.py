@@ -17,12 +17,10 @@ from textual.widgets.option_list import Option
 
 from fastdraft_app.export_result import EXPORTED
 from fastdraft_app.kept import Kept, kept
-from fastdraft_app.messages import SweepResumed
 from fastdraft_app.palette import marks
 from fastdraft_app.preferences import Preferences
 from fastdraft_app.screens.compare import choose_second
-from fastdraft_app.screens.points import write_export
-from fastdraft_app.sweeping import complete
+from fastdraft_app.screens.points import resume, write_export
 from fastdraft_app.text import elide
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine
@@ -65,10 +63,6 @@ class ResultsScreen(Screen[None]):
         yield TextLine(id="setup")
         yield OptionList(id="kept", markup=False)
         yield KeyBar(ascii_only=self._ascii, id="keys")
-
-    def on_mount(self) -> None:
-        """ASCII where that was asked for."""
-        self.set_class(self._ascii, "-ascii")
 
     @on(events.ScreenResume)
     def action_read(self) -> None:
@@ -146,10 +140,8 @@ class ResultsScreen(Screen[None]):
     def action_resume(self) -> None:
         """Go on with an unfinished sweep."""
         result = self._chosen()
-        if result is not None and complete(result):
-            self.notify("This sweep is complete; nothing is left to measure.")
-        elif result is not None:
-            self.post_message(SweepResumed(result.plan.name))
+        if result is not None:
+            resume(self, result)
 
     def action_export(self) -> None:
         """Ask for a format and write the file."""

@@ -117,9 +117,13 @@ class SettingsScreen(ModalScreen[None]):
 
     def action_defaults(self) -> None:
         """Set everything back."""
-        changes = {field.name: field.default for field in self._fields if self._value(field) != field.default}
+        changes = {
+            field.name: field.default
+            for field in self._fields
+            if self._value(field) != field.default or self._preferences.chosen(field.name)
+        }
         if changes:
-            self.post_message(SettingsChanged(changes))
+            self.post_message(SettingsChanged(changes, chosen=False))
         for field in self._fields:
             _show(self.query_one(f"#set-{field.name}"), field.default)
 

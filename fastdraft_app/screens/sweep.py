@@ -85,7 +85,6 @@ class SweepScreen(PointActions):
 
     def on_mount(self) -> None:
         """Paint first; nothing is started unasked."""
-        self.set_class(self._ascii, "-ascii")
         self._changed.subscribe(self, lambda _: self._draw())
         self._clock = self.set_interval(1 / RATE, self._tick, pause=True)
         self.call_after_refresh(self._tick)
@@ -100,11 +99,10 @@ class SweepScreen(PointActions):
             self.app.notify("The sweep has ended. Press 2 for what it found.")
 
     def _tick(self) -> None:
-        before = self.session.result
         while self._client.incoming:
+            before = self.session.result
             self.session.receive(self._client.incoming.popleft())
             self._follow(before)
-            before = self.session.result
         self._beat += 1
         self._draw()
         if self._clock is not None and not self.session.under_way:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from rich.text import Text
 from textual.content import Content
-from textual.geometry import Size
 
 from fastdraft_app.palette import SERIES, marks
 from fastdraft_app.text import count, elide, one_line
@@ -69,7 +68,7 @@ class Chart(Plot):
         if not self._series:
             return Content.styled(elide(self._empty, max(width, 8), self._marks.more), "$muted")
         if width < 24 or height < 5:
-            return self._table(self.size)
+            return self._table()
         self._begin()
         scale = math.log10 if self._log else float
         drawn = [[(x, scale(y)) for x, y in one.points if y > 0 or not self._log] for one in self._series]
@@ -95,17 +94,18 @@ class Chart(Plot):
         # All but the first have the legend's mark on their line, too far apart to cover it.
         if number or self._ascii or len(points) == 1:
             shown = _spread(points, max(self.size.width // _CELLS_A_MARK, 2), number)
-            mark = _mark(number, self._ascii) if number or self._ascii else marks(self._ascii).points[0]
+            mark = self._marks.points[number % len(SERIES)]
             self.plt.scatter([x for x, _ in shown], [y for _, y in shown], marker=mark, color=self._ink(number))
 
-    def _table(self, size: Size) -> Content:
+    def _table(self) -> Content:
         """Where no curve can be drawn: each one as a spark line between its ends."""
         mark, lines = self._marks, []
-        for one in self._series[: max(size.height, 1)]:
+        width, height = self.size
+        for one in self._series[: max(height, 1)]:
             values = [y for _, y in one.points]
             low, high = min(values), max(values)
             words = f" {self._write(low)}{mark.dot * 2}{self._write(high)} {elide(one_line(one.name, ' ', ' '), 18)}"
-            room = max(size.width - len(words), 4)
+            room = max(width - len(words), 4)
             shown = [values[min(round(n * (len(values) - 1) / max(room - 1, 1)), len(values) - 1)] for n in range(room)]
             lines.append(spark([value - low for value in shown], high - low, room, mark)[0] + words)
         return Content("\n".join(lines))

@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from fastdraft_app.palette import Marks
+from fastdraft_app.surface import made, title
 from fastdraft_app.text import elide, one_line, short
 from fastdraft_core.events import PointMeasured
 from fastdraft_core.results.compare import Difference
@@ -21,8 +22,8 @@ _MARK = 11
 def heading(letter: str, result: Result, width: int, mark: Marks) -> Content:
     """Which result a letter stands for."""
     plan = result.plan
-    drafts = " ".join(short(card.name) for card in plan.drafts)
-    words = f"{plan.created[:16].replace('T', ' ')}  {short(plan.target.name)} + {drafts}  {plan.runtime}  {len(result.measured)}/{result.total} points  {plan.name}"
+    points = f"{len(result.measured)}/{result.total} points"
+    words = f"{made(result)}  {title(result)}  {plan.runtime}  {points}  {plan.name}"
     return Content.assemble((f"{letter} ", "bold $primary"), elide(one_line(words, " ", " "), width - 2, mark.more))
 
 
@@ -75,8 +76,7 @@ def _point(point: PointMeasured, mark: Marks) -> str:
 
 
 def _figure(point: PointMeasured, mark: Marks) -> str:
-    dash = "-" if mark.times == "x" else "–"
-    return f"{point.speedup:.2f} ({point.low:.2f}{dash}{point.high:.2f})"
+    return f"{point.speedup:.2f} ({point.low:.2f}{mark.dash}{point.high:.2f})"
 
 
 def condition_rows(lines: Sequence[str], ascii_only: bool) -> Content:

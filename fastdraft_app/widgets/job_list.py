@@ -10,7 +10,7 @@ from textual.widgets.option_list import Option
 
 from fastdraft_app.palette import Marks, marks
 from fastdraft_app.text import elide, one_line, percent
-from fastdraft_app.widgets.stage_bar import small_bar
+from fastdraft_app.widgets.gauges import bar
 from fastdraft_core.jobs.describe import in_bytes, state_words
 from fastdraft_core.jobs.view import JobView
 
@@ -30,8 +30,14 @@ _FACTS = (("device", 8), ("time left", 11), ("size", 10))
 
 def state_mark(state: str, mark: Marks) -> str:
     """The sign of a state, so that it needs no colour."""
-    signs = {"running": mark.play, "queued": mark.more[:1], "paused": mark.pause, "finished": mark.done}
-    return signs.get(state, {"cancelled": mark.stop}.get(state, mark.differs))
+    signs = {
+        "running": mark.play,
+        "queued": mark.more[:1],
+        "paused": mark.pause,
+        "finished": mark.done,
+        "cancelled": mark.stop,
+    }
+    return signs.get(state, mark.differs)
 
 
 def state_label(view: JobView, mark: Marks) -> Content:
@@ -126,7 +132,7 @@ def _progress(view: JobView, width: int, mark: Marks) -> Content:
     name, done = (view.aside.short, view.aside.share) if view.aside else (view.stage.upper(), view.share)
     name = f"{elide(name, max(width - 10, 3), ''):<2} "
     cells = max(width - len(name) - 6, 3)
-    return Content.assemble(name, small_bar(done, cells, mark), f"{percent(done):>6}")
+    return Content.assemble(name, bar([(done, "$primary")], cells, mark), f"{percent(done):>6}")
 
 
 def _columns(width: int) -> tuple[int, int, list[tuple[str, int]]]:

@@ -1,4 +1,4 @@
-"""Everything known of one point on one line, and what a sweep is doing on another."""
+"""Everything known of one point of a sweep, on one line."""
 
 from __future__ import annotations
 
@@ -34,11 +34,7 @@ def _measured(point: PointMeasured | None, mark: Marks) -> list[Content]:
     if point is None:
         return [Content("not measured")]
     wide = "" if point.reached else ", wide"
-    interval = (
-        f" ({point.low:.2f}–{point.high:.2f}{wide})"
-        if mark.times == "×"
-        else f" ({point.low:.2f}-{point.high:.2f}{wide})"
-    )
+    interval = f" ({point.low:.2f}{mark.dash}{point.high:.2f}{wide})"
     better = "$success" if point.low > 1 else "$error" if point.high < 1 else "$foreground"
     return [Content.assemble((f"{point.speedup:.2f}{mark.times}", f"bold {better}"), interval)]
 

@@ -111,7 +111,7 @@ def head(state: PaneState, width: int, mark: Marks) -> Content:
     """Tokens/s, time, and the speed-up with its baseline, as much as fits."""
     figures = state.figures
     if not figures.tokens:
-        return Content.styled("–" if mark.more == "…" else "-", "$muted")
+        return Content.styled(mark.dash, "$muted")
     rate = Content.assemble((f"{figures.tokens_per_second:.1f}", "bold"), (" tok/s", "$muted"))
     time = Content.assemble(f"{figures.seconds:.2f}", (" s", "$muted"))
     tokens = Content.assemble(f"{figures.tokens}", (" tokens", "$muted"))

@@ -7,6 +7,7 @@ from textual.content import Content
 
 from fastdraft_app.palette import Marks
 from fastdraft_app.text import count, percent
+from fastdraft_app.widgets.gauges import bar
 from fastdraft_core.jobs.view import JobView, StageView
 
 _LEAST = 6
@@ -29,12 +30,6 @@ def stage_bar(view: JobView, width: int, mark: Marks) -> Content:
     return Content("  ").join(parts)
 
 
-def small_bar(share: float, width: int, mark: Marks) -> Content:
-    """How much of a whole is done."""
-    done = round(share * width)
-    return Content.assemble((mark.bars[0] * done, "$primary"), (mark.rail * (width - done), "$border-blurred"))
-
-
 def progress_words(view: JobView) -> str:
     """Tokens done of all and the time left with what it rests on; ``doing`` where something else goes on."""
     total = sum(stage.total_tokens for stage in view.stages)
@@ -48,7 +43,7 @@ def progress_words(view: JobView) -> str:
 def _bar(stage: StageView, width: int, mark: Marks) -> Content:
     if stage.finished:
         return Content.styled(mark.bars[0] * width, "$success")
-    return small_bar(stage.share, width, mark)
+    return bar([(stage.share, "$primary")], width, mark)
 
 
 def _shares(weights: list[int], room: int) -> list[int]:

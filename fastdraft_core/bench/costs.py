@@ -1,8 +1,9 @@
 """What a pass costs, measured: verify cost v(n) and draft cost c, in autoregressive steps (pitfall 24).
 
 Costs are read from real decoding, not from a loop of bare passes: sampling, the other model's use of the caches and
-growing contexts are in them. A probe decodes with another block length in every block, so that all of them are measured
-side by side.
+growing contexts are in them. A probe decodes with changing block lengths, so that all of them are measured side by
+side. It keeps each for some blocks: after a change of shapes OpenVINO prepares its passes anew, which doubles the cost of
+the first block (seen: 5.4 against 2.8 ms) and which decoding at one gamma never pays.
 """
 
 from __future__ import annotations
@@ -22,9 +23,13 @@ from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.speculative import speculative
 from fastdraft_core.pair import Pair
 
-#: Blocks of each length that a median needs.
+#: Blocks of each length that a mean needs.
 _BLOCKS = 8
+#: Blocks of one length in a row; the first of them is not counted.
+_STRETCH = 5
 _ROUNDS = 3
+#: A pass that took so many times the median was held up by something else.
+_HELD_UP = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,45 +70,66 @@ class PacedDrafter:
 
 
 class Probe:
-    """Collects what ``costs_of`` needs for one draft, run by run."""
+    """Collects what ``costs_of`` needs for one draft, run by run.
+
+    Every length comes up once at first, so that little time tells of all of them, and then in stretches.
+    """
 
     def __init__(self, pair: Pair, max_gamma: int) -> None:
         self.baseline: list[Pass] = []
         self.blocks: list[Pass] = []
+        """Those after a block of the same length."""
+        self._others: list[Pass] = []
         self._pair = pair
         self._max_gamma = max_gamma
-        self._lengths = itertools.cycle(range(max_gamma, 0, -1))
+        widths = range(max_gamma, 0, -1)
+        stretches = itertools.cycle([width for width in widths for _ in range(_STRETCH)])
+        self._lengths = itertools.chain(widths, stretches)
 
     def run(self, request: Request) -> None:
-        """Decode ``request`` once, changing the block length in every block."""
+        """Decode ``request`` once, changing the block length on the way."""
         drafter = PacedDrafter(self._pair.drafter(), self._lengths)
         records = speculative(self._pair.target, drafter, request, self._max_gamma)
-        self.blocks += [record for record in records if isinstance(record, Pass)]
+        before = -1
+        for block in (record for record in records if isinstance(record, Pass)):
+            (self.blocks if len(block.drafted) == before else self._others).append(block)
+            before = len(block.drafted)
 
     @property
     def enough(self) -> bool:
-        """Whether every block length was seen often enough for a median."""
-        seen = Counter(len(p.drafted) for p in self.blocks)
+        """Whether every block length was seen often enough for a mean."""
+        seen = self._seen()
         return all(seen[width] >= _BLOCKS for width in range(1, self._max_gamma + 1))
 
     def costs(self) -> Costs:
         """The costs seen so far."""
-        return costs_of(self.baseline, self.blocks, self._max_gamma)
+        seen = self._seen()
+        alone = [block for block in self._others if not seen[len(block.drafted)]]
+        return costs_of(self.baseline, self.blocks + alone, self._max_gamma)
+
+    def _seen(self) -> Counter[int]:
+        return Counter(len(block.drafted) for block in self.blocks)
 
 
 def costs_of(baseline: Sequence[Pass], blocks: Sequence[Pass], max_gamma: int) -> Costs:
-    """Medians of autoregressive passes and of speculative blocks of several lengths.
+    """Means over autoregressive passes and over speculative blocks of several lengths, as a speed-up is one of totals.
 
     A length that no text left room for costs what the next shorter one does; no block of it will be decoded either.
     """
-    step = statistics.median(p.verify_seconds + p.overhead_seconds for p in baseline)
-    verify = [statistics.median(p.verify_seconds for p in baseline) / step]
+    step = _mean([p.verify_seconds + p.overhead_seconds for p in baseline])
+    verify = [_mean([p.verify_seconds for p in baseline]) / step]
     for width in range(1, max_gamma + 1):
         seen = [p.verify_seconds for p in blocks if len(p.drafted) == width]
-        verify.append(statistics.median(seen) / step if seen else verify[-1])
+        verify.append(_mean(seen) / step if seen else verify[-1])
     drafting = [p.draft_seconds / len(p.drafted) for p in blocks if p.drafted]
-    overhead = statistics.median(p.overhead_seconds for p in blocks)
-    return Costs(step, verify, statistics.median(drafting) / step if drafting else 0.0, overhead / step)
+    overhead = _mean([p.overhead_seconds for p in blocks])
+    return Costs(step, verify, _mean(drafting) / step if drafting else 0.0, overhead / step)
+
+
+def _mean(seconds: Sequence[float]) -> float:
+    """Their mean without those that were held up."""
+    limit = _HELD_UP * statistics.median(seconds)
+    return statistics.fmean(value for value in seconds if value <= limit)
 
 
 def measure_costs(pair: Pair, requests: Sequence[Request], max_gamma: int) -> Costs:

@@ -30,6 +30,7 @@ from fastdraft_core.events import Event, Tokenized
 #: The two sides of a source, as their folders are named.
 SIDES = ("train", "held-out")
 _EVENT_SECONDS = 2.0
+_START_BYTES = 8
 
 
 @dataclass
@@ -51,19 +52,25 @@ class _Side:
         self.tokens += len(encoded.tokens)
         self.documents += len(encoded.lengths)
 
-    def cut_back(self, tokens: int, documents: int, sha256: str, width: int) -> bool:
-        """Cut the files to this size; whether they are what was written."""
-        ends = {"tokens.bin": tokens * width, "starts.bin": documents * 8}
-        for name, end in ends.items():
-            path = self.folder / name
-            if not path.is_file() or path.stat().st_size < end:
-                return False
-            with path.open("r+b") as file:
+    def agreeing(self, lines: list[tuple[int, int, str]], width: int) -> list[Any]:
+        """The checksum at each line of the journal (tokens, documents, SHA-256), while the files agree with it."""
+        found: list[Any] = []
+        digest = hashlib.sha256()
+        with contextlib.suppress(OSError), (self.folder / "tokens.bin").open("rb") as file:
+            size = (self.folder / "starts.bin").stat().st_size
+            for tokens, documents, sha256 in lines:
+                digest.update(file.read(tokens * width - file.tell()))
+                if digest.hexdigest() != sha256 or documents * _START_BYTES > size:
+                    break
+                found.append(digest.copy())
+        return found
+
+    def cut_back(self, tokens: int, documents: int, digest: Any, width: int) -> None:
+        """Cut the files to this size, at which ``digest`` is their checksum."""
+        for name, end in {"tokens": tokens * width, "starts": documents * _START_BYTES}.items():
+            with (self.folder / f"{name}.bin").open("r+b") as file:
                 file.truncate(end)
-        with (self.folder / "tokens.bin").open("rb") as file:
-            self.digest = hashlib.file_digest(file, "sha256")
-        self.tokens, self.documents = tokens, documents
-        return bool(self.digest.hexdigest() == sha256)
+        self.tokens, self.documents, self.digest = tokens, documents, digest
 
 
 class _Build:
@@ -103,22 +110,29 @@ class _Build:
         return {reason: self.dropped[reason] for reason in (TOO_SHORT, DUPLICATE, CONTAMINATED)}
 
     def _goes_on(self, width: int) -> bool:
-        """Cut the files back to the journal's last whole line; False where there is nothing to go on from."""
-        last = None
-        with contextlib.suppress(OSError, ValueError), self._journal.open("r+", encoding="utf-8") as journal:
-            whole = 0
-            for line in iter(journal.readline, ""):
-                if not line.endswith("\n"):
-                    break
-                last, whole = json.loads(line), journal.tell()
-            journal.truncate(whole)
-        if last is None:
+        """Cut everything back to the journal's last line that the files agree with; False where there is none."""
+        lines = self._lines()
+        digests = [side.agreeing([line["sides"][n] for line, _ in lines], width) for n, side in enumerate(self.sides)]
+        agreed = min(map(len, digests))
+        if not agreed:
             return False
+        last, end = lines[agreed - 1]
         self.parts, self.dropped = last["parts"], Counter(last["dropped"])
-        return all(
-            side.cut_back(tokens, documents, sha256, width)
-            for side, (tokens, documents, sha256) in zip(self.sides, last["sides"], strict=True)
-        )
+        for side, found, (tokens, documents, _) in zip(self.sides, digests, last["sides"], strict=True):
+            side.cut_back(tokens, documents, found[agreed - 1], width)
+        with self._journal.open("r+b") as journal:
+            journal.truncate(end)
+        return True
+
+    def _lines(self) -> list[tuple[dict[str, Any], int]]:
+        """The journal's whole lines before the first that cannot be read, each with the byte where it ends."""
+        found, end = [], 0
+        with contextlib.suppress(OSError, ValueError):
+            for line in self._journal.read_bytes().splitlines(keepends=True):
+                end += len(line)
+                if line.endswith(b"\n"):
+                    found.append((json.loads(line), end))
+        return found
 
 
 def build(

@@ -19,7 +19,7 @@ from fastdraft_core.data.building import SIDES, build
 from fastdraft_core.data.decontamination import Overlap
 from fastdraft_core.data.documents import Document, Filter
 from fastdraft_core.data.files import fingerprint
-from fastdraft_core.data.instructions import read_instructions
+from fastdraft_core.data.instructions import instruction_files, read_instructions
 from fastdraft_core.data.locks import alone
 from fastdraft_core.data.pinned import pinned
 from fastdraft_core.data.shards import Shard, open_shard, token_dtype
@@ -51,7 +51,7 @@ class Corpus:
                 yield document
 
     def instructions(self, name: str, *, held_out: bool) -> list[str]:
-        """One side of a source of instructions, filtered as its documents would be; one on the hub is read from there once.
+        """One side of a source of instructions, filtered as its documents would be; it is read once, and kept in the cache.
 
         Raises:
             FastdraftError: a file cannot be read or is of no known form, or nothing is on that side.
@@ -66,11 +66,11 @@ class Corpus:
                     sides[document.is_held_out(source.held_out)].append(document.text)
             return sides
 
-        if source.hub is None:
-            texts = read()[held_out]
-        else:
-            key = [msgspec.to_builtins(source), self.evaluation.digest]
-            texts = pinned(f"instructions-{name}", key, read, list[list[str]])[held_out]
+        key = [msgspec.to_builtins(source), self.evaluation.digest]
+        if source.path is not None:
+            # What lies on the hub is not looked for again, but a file of the user's is when it was edited.
+            key.append(fingerprint(Path(source.path), instruction_files(source)))
+        texts = pinned(f"instructions-{name}", key, read, list[list[str]])[held_out]
         if not texts:
             raise FastdraftError(
                 f"Source {name!r} has no instruction {'held out for evaluation' if held_out else 'to train on'}. Add some, or "
@@ -84,13 +84,11 @@ class Corpus:
         folders = self.folders(name, hashed)
         building = places.cache() / "shards" / f"{name}-{self._key(name, hashed)}.building"
 
-        def make() -> Generator[Event, None, None]:
-            if not _whole(folders):
-                yield Progress(what=f"tokenizing {name}")
-                yield from self._build(name, tokenizer, hashed, folders, building)
+        def there() -> bool:
+            return all((folder / "index.json").is_file() for folder in folders)
 
-        if not _whole(folders):
-            yield from alone(building, f"tokenizes {name}", make())
+        work = self._build(name, tokenizer, hashed, folders, building)
+        yield from alone(building, f"tokenizes {name}", there, work)
         return open_shard(folders[held_out], tokenizer_hash=hashed)
 
     def folders(self, name: str, hashed: str) -> tuple[Path, Path]:
@@ -102,6 +100,7 @@ class Corpus:
     def _build(
         self, name: str, tokenizer: Any, hashed: str, folders: tuple[Path, Path], building: Path
     ) -> Generator[Event, None, None]:
+        yield Progress(what=f"tokenizing {name}")
         source = self.sources.get(name)
         settings = source or TextSource()
         keep = Filter(min_chars=settings.min_chars, deduplicate=settings.deduplicate)
@@ -140,10 +139,6 @@ def kept_shard(name: str, sha256: str, hashed: str, *, held_out: bool) -> Shard 
             if json.loads(index.read_text())["sha256"] == sha256:
                 return open_shard(index.parent, tokenizer_hash=hashed)
     return None
-
-
-def _whole(folders: tuple[Path, Path]) -> bool:
-    return all((folder / "index.json").is_file() for folder in folders)
 
 
 def held_out_prompts(shard: Shard, count: int, length: int) -> list[list[int]]:

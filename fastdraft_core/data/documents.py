@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from fastdraft_core.errors import FastdraftError
+
 #: One document in this many is held out for evaluation, unless a source says otherwise.
 HELD_OUT_MODULUS = 40
 #: Why a document is in no shard.
@@ -36,14 +38,21 @@ class Document:
 
 
 def row_document(text: str) -> Document:
-    """A row of a data set: equal texts are on the same side of the split, in whatever order they come."""
-    return Document(hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(), text)
+    """A row of a data set: equal texts are on the same side of the split, in whatever order they come.
+
+    Half a surrogate pair, which JSON can escape and no tokenizer takes, becomes a question mark.
+    """
+    data = text.encode("utf-8", "replace")
+    return Document(hashlib.sha256(data).hexdigest(), data.decode())
 
 
 class Filter:
     """Leaves out documents that are too short or that were there before; ``dropped`` counts them by reason.
 
     What was seen is kept on disk, so memory stays constant however many documents there are.
+
+    Raises:
+        FastdraftError: that disk is full.
     """
 
     def __init__(self, *, min_chars: int = 1, deduplicate: bool = True) -> None:
@@ -76,4 +85,10 @@ class _Seen:
     def add(self, text: str) -> bool:
         """Whether ``text`` is new; from now on it is not."""
         digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
-        return self._database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (digest,)).rowcount > 0
+        try:
+            return self._database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (digest,)).rowcount > 0
+        except sqlite3.Error as error:
+            raise FastdraftError(
+                f"Which documents were seen already cannot be kept on the disk for temporary files ({error}). Make room there, "
+                "name another folder by SQLITE_TMPDIR, or set deduplicate = false under [sources], and run again."
+            ) from error

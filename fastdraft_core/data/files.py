@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,10 +53,11 @@ def list_files(path: Path, extensions: list[str]) -> list[Path]:
 def fingerprint(path: Path, extensions: list[str]) -> str:
     """Names, sizes and times of the files: another fingerprint means that shards must be built again."""
     root = path if path.is_dir() else path.parent
-    listed = [
-        (file.relative_to(root).as_posix(), (seen := file.stat()).st_size, seen.st_mtime_ns)
-        for file in list_files(path, extensions)
-    ]
+    listed = []
+    for file in list_files(path, extensions):
+        with _reading(file):
+            seen = file.stat()
+        listed.append((file.relative_to(root).as_posix(), seen.st_size, seen.st_mtime_ns))
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
@@ -66,26 +69,25 @@ def file_documents(path: Path, field: str, extensions: list[str]) -> Iterator[Do
     """
     root = path if path.is_dir() else path.parent
     for file in list_files(path, extensions):
-        try:
-            if file.suffix.lower() == ".parquet":
-                yield from _parquet_documents(file, field)
-            elif file.name.lower().endswith(ROWS):
-                for where, row in _jsonl_rows(file):
+        with _reading(file):
+            if file.name.lower().endswith(ROWS):
+                rows = _parquet_rows(file, field) if file.suffix.lower() == ".parquet" else _jsonl_rows(file)
+                for where, row in rows:
                     yield row_document(text_of(row, field, where))
             else:
                 yield from _text_documents(file, file.relative_to(root).as_posix())
-        except (OSError, EOFError) as error:
-            raise FastdraftError(f"{file} cannot be read ({error}). Mend or remove it, and run again.") from error
 
 
 def text_of(row: Any, field: str, where: str) -> str:
-    """The text of a row.
+    """The text of a row; a missing one is empty, and no filter keeps it.
 
     Raises:
         FastdraftError: the row has no such field, or it holds no text; the message names those it has.
     """
-    if isinstance(row, dict) and isinstance(text := row.get(field), str):
-        return text
+    if isinstance(row, dict) and field in row:
+        text = "" if row[field] is None else row[field]
+        if isinstance(text, str):
+            return text
     has = ", ".join(map(str, row)) if isinstance(row, dict) and row else "no fields"
     raise FastdraftError(f"{where} has no text in the field {field!r}; it has {has}. Set field under [sources].")
 
@@ -97,15 +99,23 @@ def file_rows(path: Path, extensions: list[str]) -> Iterator[tuple[str, Any]]:
         FastdraftError: a file cannot be read; the message says where.
     """
     for file in list_files(path, extensions):
-        try:
+        with _reading(file):
             if file.suffix.lower() == ".parquet":
                 yield from _parquet_rows(file)
             elif file.suffix.lower() == ".json":
                 yield from _json_rows(file)
             else:
                 yield from _jsonl_rows(file)
-        except (OSError, EOFError) as error:
-            raise FastdraftError(f"{file} cannot be read ({error}). Mend or remove it, and run again.") from error
+
+
+@contextlib.contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Around reading ``file``: what is wrong with it is one sentence."""
+    try:
+        yield
+    # Half a gzip stream is an EOFError, a damaged one an error of zlib's own.
+    except (OSError, EOFError, zlib.error) as error:
+        raise FastdraftError(f"{file} cannot be read ({error}). Mend or remove it, and run again.") from error
 
 
 def _json_rows(file: Path) -> Iterator[tuple[str, Any]]:
@@ -134,31 +144,19 @@ def _jsonl_rows(file: Path) -> Iterator[tuple[str, Any]]:
             yield where, row
 
 
-def _parquet_rows(file: Path) -> Iterator[tuple[str, Any]]:
+def _parquet_rows(file: Path, field: str | None = None) -> Iterator[tuple[str, Any]]:
+    """Every row, with its column ``field`` alone where that is named."""
     import pyarrow
     from pyarrow import parquet
 
     try:
         with parquet.ParquetFile(file) as table:
-            for batch in table.iter_batches(_PARQUET_ROWS):
+            names = table.schema_arrow.names
+            if field is not None and field not in names:
+                text_of(dict.fromkeys(names), field, str(file))
+            for batch in table.iter_batches(_PARQUET_ROWS, columns=None if field is None else [field]):
                 for row in batch.to_pylist():
                     yield str(file), row
-    except pyarrow.ArrowException as error:
-        raise FastdraftError(f"{file} cannot be read as parquet ({error}). Mend or remove it.") from error
-
-
-def _parquet_documents(file: Path, field: str) -> Iterator[Document]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(file) as table:
-            if field not in table.schema_arrow.names:
-                text_of(dict.fromkeys(table.schema_arrow.names), field, str(file))
-            for batch in table.iter_batches(_PARQUET_ROWS, columns=[field]):
-                for text in batch.column(0).to_pylist():
-                    # A missing text is an empty document, which no filter keeps.
-                    yield row_document(text_of({field: text or ""}, field, str(file)))
     except pyarrow.ArrowException as error:
         raise FastdraftError(f"{file} cannot be read as parquet ({error}). Mend or remove it.") from error
 

@@ -10,7 +10,7 @@ import msgspec
 
 from fastdraft_core.data.documents import Document, Filter
 from fastdraft_core.data.files import ROWS, list_files
-from fastdraft_core.data.instructions import INSTRUCTION_FILES, read_instructions
+from fastdraft_core.data.instructions import instruction_files, read_instructions
 from fastdraft_core.data.sources import read_documents
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Glanced
@@ -53,7 +53,7 @@ def glance(name: str, source: TextSource, *, instructions: bool = False) -> Glan
 def _files(source: TextSource, instructions: bool) -> list[Path]:
     if source.path is None:
         return []
-    return list_files(Path(source.path), source.extensions or (INSTRUCTION_FILES if instructions else []))
+    return list_files(Path(source.path), instruction_files(source) if instructions else source.extensions)
 
 
 def _read(name: str, source: TextSource, instructions: bool) -> Iterator[Document]:

@@ -17,8 +17,7 @@ from fastdraft_core.data.hub import hub_rows
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.text_sources import TextSource
 
-#: Endings of files that hold instructions.
-INSTRUCTION_FILES = [".jsonl", ".jsonl.gz", ".json", ".parquet"]
+_FILES = [".jsonl", ".jsonl.gz", ".json", ".parquet"]
 _OIG = re.compile(r"<human>:(.*?)(?:<bot>:|\Z)", re.DOTALL)
 
 
@@ -65,7 +64,12 @@ def _first_turn(turns: Any) -> str | None:
     return None
 
 
+def instruction_files(source: TextSource) -> list[str]:
+    """The endings of the files that a source on this machine is read from."""
+    return source.extensions or _FILES
+
+
 def _rows(source: TextSource) -> Iterator[tuple[str, Any]]:
     if source.path is None:
         return hub_rows(source)
-    return file_rows(Path(source.path), source.extensions or INSTRUCTION_FILES)
+    return file_rows(Path(source.path), instruction_files(source))

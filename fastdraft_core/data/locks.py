@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TypeVar
 
 import filelock
 
 from fastdraft_core.events import Event, Progress
 
-_T = TypeVar("_T")
 
+def alone(
+    result: Path, what: str, there: Callable[[], bool], work: Generator[Event, None, None]
+) -> Generator[Event, None, None]:
+    """``work``, which makes ``result``, by one process at a time; nothing where all of it is ``there``.
 
-def alone(result: Path, what: str, work: Generator[Event, None, _T]) -> Generator[Event, None, _T]:
-    """``work``, begun when nobody else works on ``result``; it must look itself whether that is there by then.
-
-    ``what`` ends the sentence "waiting for another process that …". Returns what ``work`` returns.
+    ``what`` ends the sentence "waiting for another process that …".
     """
+    if there():
+        return
     result.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(f"{result}.lock")
     try:
@@ -26,6 +27,8 @@ def alone(result: Path, what: str, work: Generator[Event, None, _T]) -> Generato
         yield Progress(what=f"waiting for another process that {what}")
         lock.acquire()
     try:
-        return (yield from work)
+        # Another process may have made it meanwhile.
+        if not there():
+            yield from work
     finally:
         lock.release()

@@ -19,7 +19,7 @@ def memory_for(what: str, advice: str) -> Iterator[None]:
     """
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError) as error:
         # A CPU's allocator, and Gaudi's, raise plain errors.
         words = str(error).lower()
         known = isinstance(error, torch.OutOfMemoryError | MemoryError)

@@ -1,4 +1,4 @@
-"""Small texts of the hub, kept in the cache once they were read: a job that goes on needs no network, and reads the same."""
+"""Texts that are kept in the cache once they were read: a job that goes on reads the same, and needs no network for it."""
 
 from __future__ import annotations
 

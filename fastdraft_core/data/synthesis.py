@@ -44,6 +44,11 @@ class Plan:
     vocab_size: int | None = None
     shares: Sequence[float] = ()
 
+    @property
+    def temperature_shares(self) -> Sequence[float]:
+        """A share for each temperature, equal ones where none are given."""
+        return self.shares or [1.0] * len(self.temperatures)
+
 
 @dataclass
 class _Log:
@@ -148,7 +153,7 @@ class _Heat:
 
     def __init__(self, plan: Plan) -> None:
         self._temperatures = plan.temperatures
-        self._turns = Shares(plan.shares or [1.0] * len(plan.temperatures))
+        self._turns = Shares(plan.temperature_shares)
 
     def of(self, place: int) -> float:
         return float(self._temperatures[self._turns.at(place)[0]])
@@ -183,7 +188,12 @@ def _opened(file: BinaryIO, path: Path, header: dict[str, Any]) -> _Log:
     for number, text in enumerate(file):
         if not text.endswith(b"\n"):
             break
-        line = json.loads(text)
+        try:
+            line = json.loads(text)
+        except ValueError as error:
+            raise FastdraftError(
+                f"{path}, line {number + 1}, is damaged. Delete the file to have the target write anew."
+            ) from error
         if number == 0 and _identity(line) != _identity(header):
             raise FastdraftError(
                 f"{path} was begun by another target, or with other settings. Delete it to have the target write anew."
@@ -202,7 +212,7 @@ def _identity(header: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sampling(plan: Plan) -> dict[str, Any]:
-    shares = plan.shares or [1.0] * len(plan.temperatures)
+    shares = plan.temperature_shares
     return {
         "temperatures": [float(t) for t in plan.temperatures],
         "shares": [share / sum(shares) for share in shares],

@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +23,11 @@ import numpy.typing as npt
 import torch
 
 from fastdraft_core.data.memory import memory_for
-from fastdraft_core.data.shards import Shard, file_sha256
+from fastdraft_core.data.shards import Shard, file_sha256, token_dtype
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Scored
 from fastdraft_core.runtimes.torch_runtime import context_length
+from fastdraft_core.weights import stamp
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -61,7 +63,7 @@ class TargetLogits:
 
 def bytes_per_token(top_k: int, vocab_size: int) -> int:
     """Disk bytes for each token of a shard."""
-    return top_k * _dtype(vocab_size).itemsize + (top_k + 1) * 2
+    return top_k * token_dtype(vocab_size).itemsize + (top_k + 1) * 2
 
 
 def open_target_logits(folder: Path, shard: Shard) -> TargetLogits:
@@ -101,7 +103,7 @@ def score(
     paths = building / "ids.bin", building / "log_probs.bin"
     spans = sequence_spans(shard, context_length(model.config))
     windows = [spans[start : start + _WINDOW] for start in range(0, len(spans), _WINDOW)]
-    widths = top_k * _dtype(vocab_size).itemsize, (top_k + 1) * 2
+    widths = top_k * token_dtype(vocab_size).itemsize, (top_k + 1) * 2
     done = _cut_to_whole_windows(paths, widths, [int(window[-1, 1]) for window in windows])
     begin, already = time.perf_counter(), done
     with paths[0].open("ab") as ids_file, paths[1].open("ab") as log_probs_file:
@@ -110,7 +112,7 @@ def score(
                 continue
             with memory_for(f"the target's passes over {_BATCH_TOKENS} tokens", _ADVICE):
                 ids, log_probs = _score_window(model, shard, window, top_k, vocab_size)
-            ids_file.write(ids.astype(_dtype(vocab_size)).tobytes())
+            ids_file.write(ids.astype(token_dtype(vocab_size)).tobytes())
             log_probs_file.write(log_probs.tobytes())
             ids_file.flush()
             log_probs_file.flush()
@@ -124,7 +126,7 @@ def score(
     index = LogitsIndex(
         shard=shard.index.sha256,
         top_k=top_k,
-        dtype=_dtype(vocab_size).name,
+        dtype=token_dtype(vocab_size).name,
         num_tokens=len(shard.tokens),
         ids_sha256=file_sha256(paths[0]),
         log_probs_sha256=file_sha256(paths[1]),
@@ -211,13 +213,16 @@ def _cut_to_whole_windows(paths: tuple[Path, Path], widths: tuple[int, int], end
     return kept
 
 
-def _dtype(vocab_size: int) -> np.dtype[Any]:
-    return np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.uint32)
-
-
 def target_key(target: Path) -> str:
     """Names a target by the bytes of its weights, 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for file in sorted(target.glob("*.safetensors")):
-        digest.update(file_sha256(file).encode())
+        digest.update(_weights_sha256(file, *stamp(file)).encode())
     return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=512)
+def _weights_sha256(file: Path, size: int, changed: int) -> str:
+    """Read once while the file is the same: a stage asks for a target of any size several times."""
+    del size, changed
+    return file_sha256(file)

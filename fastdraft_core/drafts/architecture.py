@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.runtimes.torch_loading import local_folder
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -18,6 +19,21 @@ if TYPE_CHECKING:
 
 #: Configuration keys that are a head's width: of its vectors, and under the root that scales its scores.
 _HEAD_WIDTHS = ("head_dim", "query_pre_attn_scalar")
+
+
+def read_config(name: str) -> Any:
+    """The configuration of the model ``name``, a folder or a hub id; of it only config.json is read.
+
+    Raises:
+        FastdraftError: the model cannot be had, or its configuration cannot be read.
+    """
+    from transformers import AutoConfig
+
+    folder = local_folder(name, weights=False)
+    try:
+        return AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise FastdraftError(f"The configuration of {name} cannot be read ({error}).") from error
 
 
 def model_config(shape: ModelShape, *, architecture: str, vocab_size: int, special: dict[str, Any]) -> PretrainedConfig:

@@ -11,8 +11,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from fastdraft_core.drafts.architecture import read_config
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.pair import check_vocabularies
 from fastdraft_core.runtimes.torch_loading import load_model, load_tokenizer, local_folder
@@ -44,21 +48,16 @@ def inherited_config(init: Init, shape: ModelShape, *, vocab_size: int, special:
     Raises:
         FastdraftError: the model cannot be had, or ``shape`` is not its own but for ``num_layers``.
     """
-    from transformers import AutoConfig
-
-    folder = local_folder(init.model, weights=False)
-    try:
-        config = AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
-        raise FastdraftError(f"The configuration of {init.model} cannot be read ({error}).") from error
+    config = read_config(init.model)
     # Some architectures lack one of these, such as key-value heads.
     own = {name: value for name, theirs in _SHAPE.items() if (value := getattr(config, theirs, None)) is not None}
-    wrong = [f"{name} = {_toml(value)}" for name, value in own.items() if getattr(shape, name) != value]
+    wrong = {name: value for name, value in own.items() if getattr(shape, name) != value}
     if shape.architecture not in (None, config.model_type):
-        wrong.append(f'architecture = "{config.model_type}"')
+        wrong["architecture"] = config.model_type
     if wrong:
+        told = ", ".join(msgspec.toml.encode(wrong).decode().splitlines())
         raise FastdraftError(
-            f"A {init.method} draft has the shape of {init.model} but for num_layers. Set under [model]: {', '.join(wrong)}."
+            f"A {init.method} draft has the shape of {init.model} but for num_layers. Set under [model]: {told}."
         )
     kept = kept_layers(init, shape.num_layers, config.num_hidden_layers)
     if getattr(config, "layer_types", None):
@@ -229,13 +228,10 @@ def _from_sentencepiece(token: str) -> bytes:
     return token.replace("▁", " ").encode()
 
 
+@cache
 def _byte_alphabet() -> dict[str, int]:
     """Byte-level BPE writes printable Latin-1 bytes as themselves and the others, in order, from U+0100 on."""
     printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
     others = (byte for byte in range(256) if byte not in printable)
     shifted: Iterable[tuple[int, int]] = ((256 + n, byte) for n, byte in enumerate(others))
     return {chr(byte): byte for byte in printable} | {chr(code): byte for code, byte in shifted}
-
-
-def _toml(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

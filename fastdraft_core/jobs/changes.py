@@ -17,7 +17,7 @@ import msgspec
 
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.text_sources import TARGET_SOURCE
-from fastdraft_core.training.folders import find_checkpoint, stage_folder
+from fastdraft_core.training.folders import last_checkpoint
 from fastdraft_core.training.recipe import STAGES, Recipe
 
 #: They change how something is computed or judged, not what is learnt.
@@ -38,7 +38,7 @@ def take_changes(kept: Recipe, recipe: Recipe, folder: Path, again: str = "") ->
     Raises:
         FastdraftError: a change does not fit what the job has done already; the message names the key and what to do.
     """
-    saved = [n for n in STAGES if n != again and find_checkpoint(stage_folder(folder, n) / "last") is not None]
+    saved = [n for n in STAGES if n != again and last_checkpoint(folder, n) is not None]
     changes = []
     for key, old, new in _differences(kept, recipe):
         if why := _objection(key, kept, saved, (folder / "tokenizer").is_dir(), again):

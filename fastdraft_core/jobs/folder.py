@@ -19,7 +19,8 @@ from fastdraft_core.events import Event, RecipeChanged, encode
 from fastdraft_core.files import write_atomic
 from fastdraft_core.jobs.changes import take_changes
 from fastdraft_core.jobs.record import Record, read_record
-from fastdraft_core.training.recipe import Recipe, dump_recipe, load_recipe
+from fastdraft_core.training.folders import last_checkpoint
+from fastdraft_core.training.recipe import STAGES, Recipe, dump_recipe, load_recipe
 
 RECIPE = "recipe.toml"
 EVENTS = "events.jsonl"
@@ -102,9 +103,9 @@ def use_reserve(folder: Path) -> None:
 
 def trained_model(folder: Path, record: Record | None) -> Path | None:
     """The newest whole model of a job: the one it published, else the last checkpoint of its latest stage."""
-    published = [Path(record.output)] if record and record.output else []
-    saved = [folder / "checkpoints" / stage / last for stage in ("ft", "cp", "pt") for last in ("last", "last.old")]
-    return next((path for path in (*published, *saved) if (path / "config.json").is_file()), None)
+    if record and record.output and (Path(record.output) / "config.json").is_file():
+        return Path(record.output)
+    return next((saved for stage in reversed(STAGES) if (saved := last_checkpoint(folder, stage))), None)
 
 
 class EventFile:

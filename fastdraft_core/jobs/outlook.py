@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastdraft_core.events import Scored, Synthesized, Tokenized
@@ -12,6 +12,8 @@ from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe
 
 #: The time left follows from the median rate of so many events, about two seconds each.
 _RATE_EVENTS = 30
+#: The short names of what the target does beside training.
+_WRITING, _SCORING = "writing", "scoring"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,9 @@ def aside(event: Synthesized | Scored | Tokenized) -> Aside:
     """What the event tells."""
     match event:
         case Synthesized():
-            words = ("the target writes", "writing")
+            words = ("the target writes", _WRITING)
         case Scored():
-            words = ("the target's probabilities are stored", "scoring")
+            words = ("the target's probabilities are stored", _SCORING)
         case Tokenized():
             words = (f"tokenizing {event.source}", "tokens")
     return Aside(*words, event.tokens, event.total_tokens, event.tokens_per_second)
@@ -82,13 +84,13 @@ def training_left(tokens: int, rates: Sequence[float], later: bool, not_counted:
 
 def uncounted(recipe: Recipe | None, ahead: Sequence[str], now: Aside | None) -> str:
     """What comes before or between the training steps of the stages ``ahead``, which have not begun; empty for nothing."""
-    stages: Mapping[str, object] = recipe.stages if recipe else {}
-    named = [recipe.stages[name] for name in ahead if recipe and name in stages]
+    stages = recipe.stages if recipe else {}
+    named = [stages[name] for name in ahead if name in stages]
     doing = now.short if now else ""
     parts = []
-    if doing == "writing" or any(TARGET_SOURCE in stage.sources for stage in named):
+    if doing == _WRITING or any(TARGET_SOURCE in stage.sources for stage in named):
         parts.append("what the target writes")
-    if doing == "scoring" or any(stage.loss != "ce" for stage in named):
+    if doing == _SCORING or any(stage.loss != "ce" for stage in named):
         parts.append("the target's probabilities")
     if ahead:
         parts.append("the preparation of " + " and ".join(name.upper() for name in ahead))

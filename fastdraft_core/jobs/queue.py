@@ -26,7 +26,7 @@ from fastdraft_core.events import JobEnded
 from fastdraft_core.jobs import processes
 from fastdraft_core.jobs.folder import EventFile, claim, job_recipe, records
 from fastdraft_core.jobs.record import ACTIVE, Record, State, read_record, write_record
-from fastdraft_core.training.folders import find_checkpoint, set_aside, stage_folder
+from fastdraft_core.training.folders import last_checkpoint, set_aside
 from fastdraft_core.training.output import check_output
 from fastdraft_core.training.recipe import Recipe, check_stage
 
@@ -201,7 +201,7 @@ def leave(folder: Path, state: State, error: str = "") -> None:
 
 def _check_publishing(recipe: Recipe, folder: Path, stage: str, output: Path) -> None:
     """Whether the model can be written when the training is through; told before hours are spent."""
-    missing = [n for n in recipe.stages if n != stage and find_checkpoint(stage_folder(folder, n) / "last") is None]
+    missing = [n for n in recipe.stages if n != stage and last_checkpoint(folder, n) is None]
     if stage and missing:
         raise FastdraftError(
             f"--output writes the finished model after all stages of the recipe, and {', '.join(missing)} would not have run. "

@@ -19,6 +19,11 @@ def find_checkpoint(folder: Path) -> Path | None:
     return None
 
 
+def last_checkpoint(folder: Path, stage: str) -> Path | None:
+    """The newest checkpoint that a stage of the job in ``folder`` goes on from; None where it has not begun."""
+    return find_checkpoint(stage_folder(folder, stage) / "last")
+
+
 def set_aside(folder: Path, stage: str) -> None:
     """Have the stage begin anew; what it reached is kept beside, in the place of what was kept there before."""
     kept = stage_folder(folder, stage)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from msgspec.structs import replace
 
 from fastdraft_core.data.memory import memory_for
 from fastdraft_core.data.mixtures import Mixture
@@ -187,10 +186,17 @@ def evaluate(run: StageRun, references: dict[str, Reference], step: int) -> Eval
         acceptance = {source: expected_acceptance(run.model, r) for source, r in references.items()}
         texts = {source: r.texts for source, r in references.items() if r.texts is not None}
         accepted = {source: accepted_share(run.model, found) for source, found in texts.items()}
-    told = Evaluated(stage=run.name, step=step, loss=losses, acceptance=acceptance)
-    for found in texts.values():
-        told = replace(told, accepted=accepted, gamma=found.gamma, temperature=found.sampling.temperature)
-    return told
+    setting = [(found.gamma, found.sampling.temperature) for found in texts.values()]
+    gamma, temperature = setting[0] if setting else (0, 0.0)
+    return Evaluated(
+        stage=run.name,
+        step=step,
+        loss=losses,
+        acceptance=acceptance,
+        accepted=accepted,
+        gamma=gamma,
+        temperature=temperature,
+    )
 
 
 def _held_out_loss(run: StageRun, mixture: Mixture) -> float:
@@ -206,7 +212,7 @@ def _held_out_loss(run: StageRun, mixture: Mixture) -> float:
 def _gradients(run: StageRun, module: Any, step: int) -> tuple[float, float]:
     """The loss of a step, its gradients in the weights, and the seconds waited for data."""
     # Torch's own stream, for a model with dropout: the same after a resume.
-    torch.manual_seed(run.mixture.seed * 1_000_003 + step)
+    torch.manual_seed((run.mixture.seed * 1_000_003 + step) % (1 << 64))
     problem, data = "", None
     try:
         data = read_step(run, step, rows_per_step(run.stage))

@@ -65,8 +65,14 @@ def install(building: Path, output: Path, job: Path) -> None:
         building.rename(output)
         return
     old = building.with_name(f"{building.name}-old")
-    output.rename(old)
-    building.rename(output)
+    try:
+        output.rename(old)
+        building.rename(output)
+    except BaseException:
+        # Also a pause in between: what was published stays where it was.
+        if old.exists() and not output.exists():
+            old.rename(output)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from fastdraft_core.data.corpus import Corpus
+from fastdraft_core.data.documents import Document
 from fastdraft_core.data.prompts import Magpie, Template
 from fastdraft_core.data.writers import Writer, torch_writer
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Previewed
 from fastdraft_core.pair import stop_ids
-from fastdraft_core.runtimes.torch_runtime import context_length
 from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe, Synthesis
 from fastdraft_core.training.stages import recipe_corpus
-from fastdraft_core.training.start import load_target, target_config, target_path
+from fastdraft_core.training.start import load_target, target_path
+from fastdraft_core.training.synthetic import chat_template, prompt_limit
 
 #: Documents that lie side by side are alike; of a source every so many are looked at.
 _STRIDE = 25
@@ -42,7 +43,7 @@ def preview(recipe: Recipe, sources: Sequence[str], count: int) -> Iterator[Prev
         if name == TARGET_SOURCE:
             yield from _written(recipe, corpus, tokenizer, count)
             continue
-        for document in islice(corpus.documents(name), 0, _STRIDE * count, _STRIDE):
+        for document in _documents(corpus, name, count):
             ids = tokenizer(document.text).input_ids
             tokens = _pieces(tokenizer, ids[:_SHOWN_TOKENS])
             yield Previewed(source=name, document=document.file, num_tokens=len(ids), tokens=tokens)
@@ -52,10 +53,19 @@ def _written(recipe: Recipe, corpus: Corpus, tokenizer: Any, count: int) -> Iter
     section = recipe.synthesis
     if section is None:
         raise FastdraftError("The recipe has no [synthesis], so the target writes nothing.")
-    path = Path(target_path(recipe))
-    stops = stop_ids(path, tokenizer)
+    template, limit = chat_template(recipe, section, tokenizer), prompt_limit(recipe, section)
+    stops = stop_ids(Path(target_path(recipe)), tokenizer)
     write = torch_writer(load_target(recipe))
-    prompts = list(_prompts(recipe, section, corpus, tokenizer, write, stops, count))
+    prompts = [
+        (name, ids)
+        for name, ids in _prompts(recipe, section, corpus, tokenizer, template, limit, write, stops, count)
+        if 0 < len(ids) <= limit
+    ]
+    if not prompts:
+        raise FastdraftError(
+            f"There is no prompt to show: what [synthesis] gives to {recipe.target} is empty or longer than the {limit:,} tokens "
+            "that its context leaves. Show more samples, or choose other sources or instructions."
+        )
     heat = np.array(list(islice(cycle(section.temperatures), len(prompts))), dtype=np.float64)
     new = min(section.new_tokens, _WRITTEN_TOKENS)
     rows = write([ids for _, ids in prompts], heat, new, stops, recipe.seed, vocab_size=len(tokenizer))
@@ -77,23 +87,36 @@ def _prompts(
     section: Synthesis,
     corpus: Corpus,
     tokenizer: Any,
+    template: Template,
+    limit: int,
     write: Writer,
     stops: frozenset[int],
     count: int,
 ) -> Iterator[tuple[str, list[int]]]:
-    """``count`` prompts of every kind that the section asks for, by name."""
+    """``count`` prompts of every kind that the section asks for, by name; one of which nothing came is empty."""
     length = max(section.prefix_tokens)
     for source in section.sources:
-        for document in islice(corpus.documents(source), 0, _STRIDE * count, _STRIDE):
+        for document in _documents(corpus, source, count):
             yield f"prefix of {document.file}", tokenizer(document.text).input_ids[:length]
-    template = Template(tokenizer)
     for source in section.instructions:
         for text in corpus.instructions(source, held_out=False)[:count]:
             yield f"instruction of {source}", template.encode(text)
     if section.magpie:
-        limit = context_length(target_config(recipe)) - section.new_tokens
         invented = Magpie(write, template, stops, limit, corpus.evaluation.contaminates, recipe.seed).batch(0, count)
-        yield from (("instruction that the target invented", prompt.ids) for prompt in invented if prompt.ids)
+        yield from (("instruction that the target invented", prompt.ids) for prompt in invented)
+
+
+def _documents(corpus: Corpus, source: str, count: int) -> Iterator[Document]:
+    """``count`` documents of a source, from places that lie apart; fewer where it is small.
+
+    Raises:
+        FastdraftError: it holds none.
+    """
+    document = None
+    for document in islice(corpus.documents(source), 0, _STRIDE * count, _STRIDE):
+        yield document
+    if document is None:
+        raise FastdraftError(f"Source {source!r} has no document to train on. Add documents, or change its filters.")
 
 
 def _pieces(tokenizer: Any, ids: Sequence[int]) -> list[str]:

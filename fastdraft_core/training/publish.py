@@ -17,7 +17,7 @@ from fastdraft_core.events import Evaluated, Event, RecipeChanged, StageAcceptan
 from fastdraft_core.text_sources import BUILT_IN
 from fastdraft_core.training.checkpoints import flush, load_trainer
 from fastdraft_core.training.evaluation import stage_acceptance
-from fastdraft_core.training.folders import find_checkpoint, stage_folder
+from fastdraft_core.training.folders import find_checkpoint, last_checkpoint, stage_folder
 from fastdraft_core.training.output import building_beside, check_output, install
 from fastdraft_core.training.recipe import Recipe, dump_recipe, num_steps, tokens_per_step
 from fastdraft_core.training.stages import recipe_corpus
@@ -176,14 +176,14 @@ def _acceptance_table(recipe: Recipe, events: list[Event]) -> str:
     sources = sorted({s for e in found.values() for s in e.acceptance})
     setting = f"gamma {recipe.evaluation.gamma}, temperature {recipe.evaluation.temperature:g}"
     head = f"Accepted/drafted in real decoding on prompts of held-out documents, {setting}:\n"
-    rows = [head, f"| after | {' | '.join(sources)} |", f"| --- |{' ---: |' * len(sources)}"]
+    rows = [head, _row(["after", *sources]), _row(["---", *["---:"] * len(sources)])]
     for stage, event in found.items():
-        rows.append(f"| {stage.upper()} | {' | '.join(f'{event.acceptance[s]:.3f}' for s in sources)} |")
+        rows.append(_row([stage.upper(), *(f"{event.acceptance[s]:.3f}" for s in sources)]))
     return "\n".join(rows)
 
 
 def _checkpoint(folder: Path, stage: str) -> Path:
-    found = find_checkpoint(stage_folder(folder, stage) / "last")
+    found = last_checkpoint(folder, stage)
     if found is None:
         raise FastdraftError(
             f"Stage {stage} of the job in {folder} has no checkpoint yet; run the training to its end."

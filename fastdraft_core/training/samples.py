@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fastdraft_core.data.generation import continue_batch
 from fastdraft_core.events import Sampled
+from fastdraft_core.runtimes.torch_runtime import context_length
 
 if TYPE_CHECKING:
     from fastdraft_core.data.mixtures import Mixture
@@ -47,7 +48,7 @@ class Samples:
 
     def _texts(self, model: Any) -> list[str]:
         length = self.prompts.shape[1]
-        room = getattr(model.config.get_text_config(), "max_position_embeddings", length + _NEW_TOKENS) - length
+        room = context_length(model.config) - length
         greedy = np.zeros(len(self.prompts))
         stops = {self.tokenizer.eos_token_id}
         rows = continue_batch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Checkpointed, Event, Mixed, Progress
 from fastdraft_core.training.checkpoints import load_trainer
 from fastdraft_core.training.evaluation import Reference, make_reference, make_texts
-from fastdraft_core.training.folders import find_checkpoint, stage_folder
+from fastdraft_core.training.folders import last_checkpoint, stage_folder
 from fastdraft_core.training.loop import StageRun, droppable, train_stage
 from fastdraft_core.training.processes import first_alone, make_accelerator
 from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe, Stage, num_steps, rows_per_step
@@ -47,12 +48,13 @@ def run_recipe(recipe: Recipe, folder: Path, *, only: str | None = None, stop: S
     logging.disable_progress_bar()
     check_context(recipe)
     accelerator = make_accelerator()
-    corpus = recipe_corpus(recipe)
     stop = stop or Stop()
+    with stop.droppable():
+        corpus = recipe_corpus(recipe)
     tokenizer = yield from stop.drop(first_alone(accelerator, _tokenizer(recipe, folder, corpus)))
     previous: str | None = None
     for name, stage in recipe.stages.items():
-        if only in (None, name):
+        if only in (None, name) and not _is_finished(folder, name, stage):
             yield from _run_stage(recipe, folder, name, stage, previous, tokenizer, corpus, accelerator, stop)
         previous = name
 
@@ -97,6 +99,7 @@ def _run_stage(
         for held_out in (False, True):
             shard = _shard(recipe, corpus, source, tokenizer, accelerator.device, begun, held_out=held_out)
             shards[source, held_out] = yield from stop.drop(first_alone(accelerator, shard))
+        _check_held_out(recipe, stage, source, shards[source, True])
 
     logits = []
     if stage.loss != "ce":
@@ -109,8 +112,6 @@ def _run_stage(
         stored = () if held_out else logits
         return Mixture(opened, list(sources.values()), stage.sequence_length, rows, recipe.seed, stored)
 
-    for source in stage.sources:
-        _check_held_out(recipe, stage, source, shards[source, True])
     held_out_rows = {
         s: min(_MAX_HELD_OUT_ROWS, len(shards[s, True].tokens) // (stage.sequence_length + 1) - 1)
         for s in stage.sources
@@ -122,7 +123,8 @@ def _run_stage(
         tokens=dict(zip(stage.sources, training.tokens, strict=True)),
         epochs=dict(zip(stage.sources, training.epochs, strict=True)),
     )
-    model = yield from starting_model(recipe, folder, name, previous, tokenizer, accelerator.device)
+    starting = starting_model(recipe, folder, name, previous, tokenizer, accelerator.device)
+    model = yield from stop.drop(starting)
     model = model.to(accelerator.device)
     samples = make_samples(unseen, tokenizer)
     run = StageRun(
@@ -172,9 +174,9 @@ def _references(
     """The target's probabilities on held-out rows of every source; none where a target itself is trained."""
     if recipe.target is None:
         return {}
-    target = load_target(recipe, device)
     advice = "Free some, or use --device cpu, and run again."
     with stop.droppable(), memory_for(f"the target beside the draft on {device}", advice):
+        target = load_target(recipe, device)
         samples.ask_target(target)
         found = {}
         for source, mixture in held_out.items():
@@ -190,13 +192,11 @@ def _target_logits(
     folder = shard.folder.with_name(f"{shard.folder.name}-top{top_k}-{target_key(Path(target_path(recipe)))}")
 
     def store() -> Generator[Event, None, None]:
-        if (folder / "index.json").is_file():
-            return
         yield Progress(what=f"the target reads {shard.index.num_tokens:,} tokens and its probabilities are stored")
         yield from score(folder, shard, load_target(recipe, device), top_k=top_k, vocab_size=len(tokenizer))
 
     # Two jobs must not append to one file.
-    yield from alone(folder, "stores the same probabilities", store())
+    yield from alone(folder, "stores the same probabilities", (folder / "index.json").is_file, store())
     return open_target_logits(folder, shard)
 
 
@@ -211,13 +211,26 @@ def _tokenizer(recipe: Recipe, folder: Path, corpus: Corpus) -> Generator[Event,
     if not (kept / "tokenizer.json").is_file():
         yield Progress(what="training the tokenizer")
         texts = (d.text for source in recipe.tokenizer.sources for d in corpus.documents(source))
-        train_tokenizer(texts, recipe.tokenizer.vocab_size).save_pretrained(kept)
+        # Written beside and renamed: half a tokenizer would stand in the way of every later start.
+        building = folder / "tokenizer.building"
+        train_tokenizer(texts, recipe.tokenizer.vocab_size).save_pretrained(building)
+        shutil.rmtree(kept, ignore_errors=True)
+        building.rename(kept)
     return AutoTokenizer.from_pretrained(kept)
+
+
+def _is_finished(folder: Path, name: str, stage: Stage) -> bool:
+    """Whether nothing of a stage is left to do; its data, which may be gone from the cache, is then not asked for."""
+    checkpoint = last_checkpoint(folder, name)
+    if checkpoint is None:
+        return False
+    trainer = load_trainer(checkpoint, tensors=False)
+    return trainer.step == num_steps(stage) and trainer.judged
 
 
 def _begun_with(folder: Path, name: str) -> dict[tuple[str, bool], str]:
     """The checksums of the tokens that a stage was begun with, by source and side; none where it begins now."""
-    checkpoint = find_checkpoint(stage_folder(folder, name) / "last")
+    checkpoint = last_checkpoint(folder, name)
     if checkpoint is None:
         return {}
     trainer = load_trainer(checkpoint, tensors=False)

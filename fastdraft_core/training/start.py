@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastdraft_core.devices import choose_device, choose_dtype
-from fastdraft_core.drafts.architecture import model_config, new_model
+from fastdraft_core.drafts.architecture import model_config, new_model, read_config
 from fastdraft_core.drafts.inheritance import inherited_config, inherited_model
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Progress
 from fastdraft_core.runtimes.torch_loading import load_model, local_folder
 from fastdraft_core.runtimes.torch_runtime import context_length
-from fastdraft_core.training.folders import find_checkpoint, stage_folder
+from fastdraft_core.training.folders import find_checkpoint, last_checkpoint, stage_folder
 from fastdraft_core.training.precision import training_attention
 from fastdraft_core.training.recipe import Recipe
 
@@ -32,7 +32,7 @@ def starting_model(
     from transformers import AutoModelForCausalLM
 
     attention = training_attention(device, compiled=recipe.compile)
-    if find_checkpoint(stage_folder(folder, name) / "last") is not None:
+    if last_checkpoint(folder, name) is not None:
         return new_model(recipe_config(recipe, tokenizer), seed=recipe.seed, attention=attention)
     if previous is not None:
         start = getattr(recipe, name).start
@@ -95,14 +95,8 @@ def check_context(recipe: Recipe) -> None:
 
 def target_config(recipe: Recipe) -> Any:
     """The target's configuration; of a model that also sees or hears, the part that writes."""
-    from transformers import AutoConfig
-
     assert recipe.target is not None
-    folder = local_folder(recipe.target, weights=False)
-    try:
-        return AutoConfig.from_pretrained(folder).get_text_config()
-    except (OSError, ValueError, KeyError) as error:
-        raise FastdraftError(f"The configuration of {recipe.target} cannot be read ({error}).") from error
+    return read_config(recipe.target).get_text_config()
 
 
 def target_path(recipe: Recipe) -> str:

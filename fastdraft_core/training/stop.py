@@ -65,8 +65,7 @@ class Stop:
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[None]:
         """Let the system's signals ask; a second Ctrl-C leaves without a checkpoint. For the main thread."""
-        numbers = [number for name in _SIGNALS if (number := getattr(signal, name, None)) is not None]
-        before = {number: signal.signal(number, self._signalled) for number in numbers}
+        before = {number: signal.signal(number, self._signalled) for number in _heard()}
         try:
             yield
         finally:
@@ -77,3 +76,11 @@ class Stop:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.request()
+
+
+def _heard() -> list[int]:
+    """The signals that ask; under ``nohup`` a lost terminal is none."""
+    numbers = {name: number for name in _SIGNALS if (number := getattr(signal, name, None)) is not None}
+    if "SIGHUP" in numbers and signal.getsignal(numbers["SIGHUP"]) is signal.SIG_IGN:
+        del numbers["SIGHUP"]
+    return list(numbers.values())

@@ -51,12 +51,7 @@ def synthetic_shard(
     """
     section = recipe.synthesis
     assert section is not None
-    template = Template(tokenizer)
-    if section.magpie and not template.text:
-        raise FastdraftError(
-            f"Magpie has the target invent instructions after its chat template, and {recipe.target} has none: it is no "
-            "chat model. Set synthesis.magpie = 0 and use sources or instructions."
-        )
+    template = chat_template(recipe, section, tokenizer)
     material = yield from _material(section, corpus, tokenizer, held_out=held_out)
     hashed, weights = tokenizer_hash(tokenizer), target_key(Path(target_path(recipe)))
     side = "held-out" if held_out else "train"
@@ -64,12 +59,10 @@ def synthetic_shard(
     folder = places.cache() / "shards" / f"target-{name}"
 
     def write() -> Generator[Event, None, None]:
-        if (folder / "index.json").is_file():
-            return
         plan = _plan(recipe, section, tokenizer, held_out=held_out)
         yield Progress(what=f"the target writes {plan.tokens:,} tokens ({side})")
         stops = stop_ids(Path(target_path(recipe)), tokenizer)
-        limit = _limit(section, context_length(target_config(recipe)))
+        limit = prompt_limit(recipe, section)
         if section.engine == "vllm":
             writer = vllm_writer(Path(target_path(recipe)))
         else:
@@ -87,8 +80,40 @@ def synthetic_shard(
         write_shard(folder, sequence_rows(file), source=TARGET_SOURCE, tokenizer_hash=hashed, vocab_size=len(tokenizer))
 
     # Two jobs must not append to one file.
-    yield from alone(folder, "has the target write the same", write())
+    yield from alone(folder, "has the target write the same", (folder / "index.json").is_file, write())
     return open_shard(folder, tokenizer_hash=hashed)
+
+
+def chat_template(recipe: Recipe, section: Synthesis, tokenizer: Any) -> Template:
+    """The chat template of the recipe's target.
+
+    Raises:
+        FastdraftError: it has none, and Magpie needs one.
+    """
+    template = Template(tokenizer)
+    if section.magpie and not template.text:
+        raise FastdraftError(
+            f"Magpie has the target invent instructions after its chat template, and {recipe.target} has none: it is no "
+            "chat model. Set synthesis.magpie = 0 and use sources or instructions."
+        )
+    return template
+
+
+def prompt_limit(recipe: Recipe, section: Synthesis) -> int:
+    """Tokens that a prompt may have in the target's context.
+
+    Raises:
+        FastdraftError: there is no room for one, or the target's configuration cannot be had.
+    """
+    context = context_length(target_config(recipe))
+    limit = context - section.new_tokens
+    shortest = max(section.prefix_tokens) if section.sources else 1
+    if limit < shortest:
+        raise FastdraftError(
+            f"The target's context of {context:,} tokens does not hold {shortest} of a prompt and synthesis.new_tokens = "
+            f"{section.new_tokens}. Lower one of them."
+        )
+    return limit
 
 
 def held_out_tokens(section: Synthesis) -> int:
@@ -117,18 +142,6 @@ def _material(
     for source in section.sources:
         shards.append((yield from corpus.shard(source, tokenizer, held_out=held_out)))
     return _Material(shards, {name: corpus.instructions(name, held_out=held_out) for name in section.instructions})
-
-
-def _limit(section: Synthesis, context: int) -> int:
-    """Tokens that a prompt may have in the target's context."""
-    limit = context - section.new_tokens
-    shortest = max(section.prefix_tokens) if section.sources else 1
-    if limit < shortest:
-        raise FastdraftError(
-            f"The target's context of {context:,} tokens does not hold {shortest} of a prompt and synthesis.new_tokens = "
-            f"{section.new_tokens}. Lower one of them."
-        )
-    return limit
 
 
 def _kinds(

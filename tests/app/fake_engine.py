@@ -32,6 +32,7 @@ from fastdraft_core.events import (
     Failed,
     FirstToken,
     Load,
+    Machine,
     ModelCard,
     PairLoaded,
     PeakBandwidth,
@@ -46,6 +47,10 @@ from fastdraft_core.events import (
     encode,
 )
 
+MACHINE = Machine(
+    fastdraft="0", python="3", versions={}, os="An OS", cpu="A Fake Engine", physical_cores=2, logical_cores=2,
+    memory_total=8 << 30,
+)  # fmt: skip
 TEXT = '''        """Put an item on top of the stack."""
         self.items.append(item)
 
@@ -336,6 +341,7 @@ def main() -> None:
     if options.stubborn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     engine = FakeEngine(options)
+    engine.emit(MACHINE)
     threading.Thread(target=engine.read, daemon=True).start()
     engine.serve()
 

@@ -7,10 +7,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
+from typing import TypeVar
 
 from textual.pilot import Pilot
 
+from fastdraft_app.client.engine import EngineClient
+from fastdraft_app.client.sweep import SweepClient
 from fastdraft_app.screens.live import LiveScreen
+
+Kind = TypeVar("Kind")
 
 #: The autoregressive run takes 20 s: a machine that is busy elsewhere still looks while it is timed.
 SLOW = ("--speed", "0.05")
@@ -35,6 +40,18 @@ async def wait_for(pilot: Pilot[None], what: Callable[[], object], seconds: floa
     while not what():
         assert monotonic() < end, "this did not come true in time"
         await pilot.pause(0.02)
+
+
+async def until(client: EngineClient | SweepClient, kind: type[Kind], seconds: float = 60.0) -> Kind:
+    """The next message of ``kind`` that the process of ``client`` sends."""
+    end = monotonic() + seconds
+    while monotonic() < end:
+        while client.incoming:
+            message = client.incoming.popleft()
+            if isinstance(message, kind):
+                return message
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"no {kind.__name__} came")
 
 
 async def gone(pid: int, seconds: float = 30.0) -> bool:

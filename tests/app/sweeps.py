@@ -8,10 +8,12 @@ from pathlib import Path
 import msgspec
 
 from fastdraft_core.bench.verdict import verdict
-from fastdraft_core.events import SweepFinished, SweepStarted, decode_message
+from fastdraft_core.events import PointMeasured, SweepFinished, SweepStarted, decode_message
 from fastdraft_core.results import store
 from fastdraft_core.results.store import Result
 from tests.bench.points import measured, model, plan, predicted
+
+from .fake_engine import MACHINE
 
 STREAM = Path(__file__).with_name("sweep.jsonl")
 """``fastdraft sweep demo --gamma 1-6 --prompts 1 --length 32 --budget 7m --within 10% --json`` on a busy machine, as it came."""
@@ -50,6 +52,15 @@ def _speedup(draft: str, gamma: int, task: str) -> tuple[float, float]:
     chance -= 0.15 * (task == "text")
     tau = sum(chance**n for n in range(gamma + 1))
     return tau / (1.0 + 0.03 * gamma + cost * gamma), (tau - 1) / gamma
+
+
+def swept(name: str, *points: PointMeasured) -> None:
+    """Keep a sweep of the bundled pair on the fake engine's machine, with these points."""
+    machine = {"cpu": MACHINE.cpu, "physical_cores": 2, "os": "An OS", "versions": {}}
+    write = store.writer(name)
+    write(plan(tuple(DRAFTS), (2, 4, 6), name=name, target=model("demo", 22_800_000), machine=machine))
+    for point in points:
+        write(point)
 
 
 def keep(result: Result) -> Result:

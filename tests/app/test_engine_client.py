@@ -14,21 +14,9 @@ from time import monotonic
 import pytest
 
 from fastdraft_app.client.engine import EngineClient, EngineStopped
-from fastdraft_core.events import Cancel, Compared, Load, PairLoaded, Run, RunFinished
+from fastdraft_core.events import Cancel, Compared, Failed, Load, PairLoaded, Run, RunFinished
 
-from .helpers import fake_command, gone
-
-
-async def until(client: EngineClient, kind: type, seconds: float = 10.0) -> object:
-    """The next message of ``kind``."""
-    end = monotonic() + seconds
-    while monotonic() < end:
-        while client.incoming:
-            message = client.incoming.popleft()
-            if isinstance(message, kind):
-                return message
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"no {kind.__name__} came")
+from .helpers import fake_command, gone, until
 
 
 async def started(log: Path, *options: str) -> EngineClient:
@@ -48,6 +36,18 @@ async def test_lines_that_are_no_events_are_ignored(tmp_path: Path, caplog: pyte
     assert isinstance(await until(client, Compared), Compared)
     await client.stop()
     assert "Some library says hello" in caplog.text
+
+
+async def test_a_file_of_the_users_folder_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who starts the app beside a ``random.py`` of his own has an engine all the same."""
+    (tmp_path / "random.py").write_text("raise SystemExit('this is no part of fastdraft')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH")
+    client = EngineClient(tmp_path / "engine.log")
+    await client.start(lambda: None)
+    client.send(Run(prompt="x", gamma=4, temperature=0, max_new_tokens=16))
+    assert "no model" in (await until(client, Failed)).message.lower()
+    await client.stop()
 
 
 async def test_a_killed_engine_is_reported_with_its_signal(tmp_path: Path) -> None:

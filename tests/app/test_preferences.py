@@ -37,6 +37,21 @@ def test_changing_what_a_flag_gave_remembers_it(path: Path) -> None:
     assert Preferences(path, {}).current.gamma == 3
 
 
+def test_a_default_that_was_chosen_is_remembered_as_chosen(path: Path) -> None:
+    """What is found out for a setting holds where nobody chose: a chosen default is no such case, a forgotten choice is."""
+    preferences = Preferences(path, {"seed": 9})
+    assert [preferences.chosen(name) for name in ("gamma", "seed")] == [False, True]
+    preferences.advise({"gamma": 6})
+    preferences.change({"length": 64})
+    assert (preferences.current.gamma, preferences.chosen("gamma")) == (6, False)
+    assert Preferences(path, {}).current.gamma == 4, "what was found out is not remembered"
+    preferences.change({"gamma": 4})
+    again = Preferences(path, {})
+    assert (again.current.gamma, again.chosen("gamma")) == (4, True)
+    again.change({"gamma": 4}, chosen=False)
+    assert not Preferences(path, {}).chosen("gamma")
+
+
 @given(
     st.fixed_dictionaries(
         {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,14 @@ def rows(screen: ResultsScreen) -> list[str]:
     """What the list says."""
     options = screen.query_one("#kept", OptionList)
     return [str(options.get_option_at_index(place).prompt) for place in range(options.option_count)]
+
+
+async def compared(pilot: Pilot[None]) -> None:
+    """The highlighted result beside the first one that there is to compare with."""
+    await pilot.press("c")
+    await wait_for(pilot, lambda: isinstance(pilot.app.screen, PickerScreen) and pilot.app.screen._rows)
+    await pilot.press("enter")
+    await wait_for(pilot, lambda: isinstance(pilot.app.screen, CompareScreen))
 
 
 async def test_the_newest_comes_first_with_its_verdict(app: FastdraftApp) -> None:
@@ -108,10 +117,8 @@ async def test_compare_marks_what_differs_beyond_noise(app: FastdraftApp) -> Non
     """The older one as A: B is faster at points with narrow intervals, others are noise; the other thread count is told."""
     async with app.run_test(size=(80, 24)) as pilot:
         await listed(pilot)
-        await pilot.press("down", "c")
-        await wait_for(pilot, lambda: isinstance(app.screen, PickerScreen) and app.screen._rows)
-        await pilot.press("enter")
-        await wait_for(pilot, lambda: isinstance(app.screen, CompareScreen))
+        await pilot.press("down")
+        await compared(pilot)
         await wait_for(pilot, lambda: "XS" in app.screen.query_one("#rows", FigureRows).text)
         answer = app.screen.query_one("#both", Static).render().plain  # type: ignore[union-attr]
         assert answer.splitlines()[0].endswith(OLD)
@@ -125,6 +132,25 @@ async def test_compare_marks_what_differs_beyond_noise(app: FastdraftApp) -> Non
         await wait_for(pilot, lambda: isinstance(app.screen, ResultsScreen))
 
 
+async def test_the_results_to_compare_with_are_read_beside_the_screen(
+    app: FastdraftApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Years of sweeps on a slow disk: keys and pictures go on while they are read."""
+    in_the_way: list[bool] = []
+    read = store.read
+
+    def watched(name: str) -> store.Result:
+        in_the_way.append(threading.current_thread() is threading.main_thread())
+        return read(name)
+
+    monkeypatch.setattr(store, "read", watched)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await listed(pilot)
+        await compared(pilot)
+    assert len(in_the_way) >= 4
+    assert not any(in_the_way)
+
+
 async def test_differences_inside_the_noise_are_called_noise(make_app: MakeApp) -> None:
     """One per cent between intervals of several is no finding."""
     keep(grid(OLD))
@@ -132,10 +158,7 @@ async def test_differences_inside_the_noise_are_called_noise(make_app: MakeApp) 
     app = make_app("--replay", str(RECORDING))
     async with app.run_test(size=(80, 24)) as pilot:
         await listed(pilot)
-        await pilot.press("c")
-        await wait_for(pilot, lambda: isinstance(app.screen, PickerScreen) and app.screen._rows)
-        await pilot.press("enter")
-        await wait_for(pilot, lambda: isinstance(app.screen, CompareScreen))
+        await compared(pilot)
         await wait_for(pilot, lambda: "≈ noise" in app.screen.query_one("#rows", FigureRows).text)
         answer = app.screen.query_one("#both", Static).render().plain  # type: ignore[union-attr]
         assert "None of the 48 common points differs beyond the noise" in answer

@@ -66,6 +66,23 @@ async def press(opened: ClientWebSocketResponse, key: str) -> None:
     await opened.send_str(json.dumps(["stdin", key]))
 
 
+def test_a_file_of_the_users_folder_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who serves the app beside a ``random.py`` of his own has pages all the same."""
+    (tmp_path / "random.py").write_text("raise SystemExit('this is no part of fastdraft')\n")
+    commands: list[str] = []
+
+    class Unstarted(serve.PageServer):
+        def serve(self, debug: bool = False) -> None:
+            del debug
+            commands.append(self.command)
+
+    monkeypatch.setattr(serve, "PageServer", Unstarted)
+    monkeypatch.setenv("PYTHONPATH", "")
+    serve.main([])
+    done = subprocess.run(f"{commands[0]} --help", shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "example.org", "127.0.0.1.example.org", ""])
 def test_only_loopback_is_served(host: str, capsys: pytest.CaptureFixture[str]) -> None:
     """An address that others can reach is refused with the reason and another way."""

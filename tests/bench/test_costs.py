@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 import pytest
 
 from fastdraft_core.bench.costs import Costs, PacedDrafter, Probe, costs_of, measure_costs, predict
@@ -24,9 +27,9 @@ def block(drafted: int, draft: float, verify: float, overhead: float) -> Pass:
     return Pass([1] * drafted, drafted, drafted, 2, 0.0, draft, verify, overhead, 9)
 
 
-def test_costs_are_medians_in_autoregressive_steps() -> None:
-    """A step is pass and sampling, 10 ms; v(n), c and overhead are its multiples, and one slow block moves none of them."""
-    baseline = [block(0, 0.0, 0.009, 0.001)] * 5
+def test_costs_are_means_in_autoregressive_steps() -> None:
+    """A step is pass and sampling, 10 ms; v(n), c and overhead are its multiples, and one held-up block moves none of them."""
+    baseline = [block(0, 0.0, 0.008, 0.001)] * 2 + [block(0, 0.0, 0.010, 0.001)] * 2
     blocks = [block(1, 0.002, 0.011, 0.0005)] * 3 + [block(2, 0.004, 0.014, 0.0005)] * 3 + [block(2, 1.0, 1.0, 1.0)]
     costs = costs_of(baseline, blocks, 2)
     assert costs.step_seconds == pytest.approx(0.01)
@@ -38,6 +41,25 @@ def test_a_length_without_room_costs_what_the_next_shorter_one_does() -> None:
     """Texts of four tokens leave no room for blocks of eight, and none will be decoded."""
     costs = costs_of([block(0, 0.0, 1.0, 0.0)], [block(1, 0.1, 1.5, 0.0)], 3)
     assert costs.verify == [1.0, 1.5, 1.5, 1.5]
+
+
+def test_what_a_change_of_length_costs_is_not_counted(pair: Pair) -> None:
+    """A runtime that prepares new shapes: at one gamma nobody pays for that, so only blocks after their like count."""
+    probe = Probe(pair, 3)
+    request = pair.request("abc", max_new_tokens=60, sampling=Sampling(), ignore_stops=True)
+    probe.baseline = [block(0, 0.0, 0.01, 0.001)]
+    probe.run(replace(request, max_new_tokens=14))
+    assert len(set(probe.costs().verify)) == 4, "a short probe knows something of every length"
+    runs: list[list[int]] = []
+    decode = pair.target.forward
+    pair.target.forward = lambda ids: (runs[-1].append(len(ids) - 1), decode(ids))[1]  # type: ignore[method-assign]
+    probe.blocks.clear()
+    while not probe.enough:
+        runs.append([])
+        probe.run(request)
+    # The first pass of a run reads the prompt.
+    settled = [width for run in runs for before, width in itertools.pairwise(run[1:]) if before == width]
+    assert [len(p.drafted) for p in probe.blocks] == settled
 
 
 def test_a_probe_sees_every_block_length(pair: Pair) -> None:

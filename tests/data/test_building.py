@@ -109,6 +109,38 @@ def test_a_damaged_build_comes_out_right(tmp_path: Path, whole: Path, damage: st
     assert sums(tmp_path) == sums(whole)
 
 
+def test_what_comes_behind_a_damaged_line_is_kept(tmp_path: Path, whole: Path) -> None:
+    """A line that cannot be read is cut off once; it must not cost every later start the parts behind it."""
+    journal = tmp_path / "x.building/parts.jsonl"
+    for damage in ("nonsense\n", ""):
+        stream = build_stream(tmp_path)
+        for _ in range(3):
+            next(stream)
+        stream.close()
+        journal.write_text(journal.read_text() + damage)
+    assert [json.loads(line)["parts"] for line in journal.read_text().splitlines()] == [1, 2, 3, 4, 5, 6]
+    run(tmp_path)
+    assert sums(tmp_path) == sums(whole)
+
+
+def test_a_power_cut_costs_only_what_was_not_on_the_disk(tmp_path: Path, whole: Path) -> None:
+    """A journal that reached the disk before the tokens did: the parts whose tokens are there are not read again."""
+    stream = build_stream(tmp_path)
+    for _ in range(3):
+        next(stream)
+    stream.close()
+    folder = tmp_path / "x.building"
+    journal = (folder / "parts.jsonl").read_text().splitlines()
+    with (folder / "train" / "tokens.bin").open("r+b") as tokens:
+        tokens.truncate(2 * json.loads(journal[1])["sides"][0][0] + 3)
+    stream = build_stream(tmp_path)
+    next(stream)
+    stream.close()
+    assert (folder / "parts.jsonl").read_text().splitlines() == journal
+    run(tmp_path)
+    assert sums(tmp_path) == sums(whole)
+
+
 def test_a_build_that_died_while_it_put_the_shards_in_place(
     tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

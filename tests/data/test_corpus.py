@@ -12,6 +12,7 @@ import pytest
 from fastdraft_core import places
 from fastdraft_core.data.corpus import Corpus, held_out_prompts
 from fastdraft_core.data.decontamination import Overlap
+from fastdraft_core.data.documents import Filter, row_document
 from fastdraft_core.data.shards import Shard
 from fastdraft_core.data.tokenizer import train_tokenizer
 from fastdraft_core.errors import FastdraftError
@@ -84,6 +85,15 @@ def test_filters_and_their_account(tmp_path: Path) -> None:
     assert sorted(kept) == sorted({t for t in kept if len(t) >= 40 and not t.startswith("story number 7 ")})
     assert shards[0].index.dropped == {"too short": 24, "duplicate": 48, "contaminated": 1}
     assert len(kept) == 120 - 24 - 48 - 1
+
+
+def test_a_full_disk_for_temporary_files_is_one_sentence() -> None:
+    """Where copies are looked for, billions of tokens leave gigabytes of marks: what is full, and the way out."""
+    keep = Filter()
+    assert keep._seen is not None
+    keep._seen._database.execute("PRAGMA max_page_count = 16")
+    with pytest.raises(FastdraftError, match=r"temporary files \(database or disk is full\).*SQLITE_TMPDIR"):
+        list(keep(row_document(f"story {n}") for n in range(10_000)))
 
 
 def test_whatever_changes_the_documents_makes_another_shard(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from fastdraft_core.data import files
 from fastdraft_core.data.documents import Document
 from fastdraft_core.data.files import file_documents, fingerprint
 from fastdraft_core.data.hub import hub_documents
+from fastdraft_core.data.tokenizer import train_tokenizer
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.text_sources import TextSource
 
@@ -30,6 +31,11 @@ def read(path: Path, field: str = "text", *extensions: str) -> list[Document]:
 def texts(path: Path, field: str = "text", *extensions: str) -> list[str]:
     """Their texts."""
     return [d.text for d in read(path, field, *extensions)]
+
+
+def _flipped(data: bytes) -> bytes:
+    """A gzip stream that was damaged behind its header."""
+    return data[:10] + bytes(byte ^ 0xFF for byte in data[10:30]) + data[30:]
 
 
 @pytest.fixture
@@ -83,6 +89,8 @@ def test_another_field_of_the_rows(tmp_path: Path) -> None:
         ("a.jsonl", b'{"text": "x"}\nnot json\n', r"a\.jsonl, line 2, is no JSON"),
         ("a.jsonl", b'{"text": 3}\n', "line 1, has no text"),
         ("a.jsonl.gz", b"not gzip", r"a\.jsonl\.gz cannot be read"),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 99)[:40], r"a\.jsonl\.gz cannot be read"),
+        ("a.jsonl.gz", _flipped(gzip.compress(bytes(range(256)) * 9)), r"a\.jsonl\.gz cannot be read"),
         ("a.parquet", b"not parquet", r"a\.parquet cannot be read as parquet"),
     ],
 )
@@ -91,6 +99,29 @@ def test_a_broken_file_is_one_sentence_with_its_place(tmp_path: Path, name: str,
     (tmp_path / name).write_bytes(content)
     with pytest.raises(FastdraftError, match=words):
         read(tmp_path)
+
+
+def test_a_row_without_its_text_is_an_empty_document(tmp_path: Path) -> None:
+    """A null among a million texts is left out by every filter, in lines as in tables; it must not end the build."""
+    (tmp_path / "rows.jsonl").write_text('{"text": "one"}\n{"text": null}\n{"text": "two"}\n')
+    parquet.write_table(pyarrow.table({"text": ["three", None]}), tmp_path / "rows.parquet")
+    assert texts(tmp_path) == ["one", "", "two", "three", ""]
+
+
+def test_half_a_surrogate_pair_can_be_tokenized(tmp_path: Path) -> None:
+    """JSON can escape what is no text; one such row in a crawl would end the tokenizing of all."""
+    (tmp_path / "rows.jsonl").write_text('{"text": "a \\ud83d b"}\n{"text": "whole \\ud83d\\ude00"}\n')
+    found = texts(tmp_path)
+    assert found == ["a ? b", "whole \N{GRINNING FACE}"]
+    assert train_tokenizer(iter(found), 300)(found).input_ids
+
+
+def test_a_link_to_nothing_is_one_sentence(tmp_path: Path) -> None:
+    """Working folders hold such links; the file is named."""
+    (tmp_path / "gone.py").symlink_to(tmp_path / "nowhere.py")
+    for look in (lambda: fingerprint(tmp_path, []), lambda: read(tmp_path)):
+        with pytest.raises(FastdraftError, match=r"gone\.py cannot be read"):
+            look()
 
 
 def test_a_parquet_file_without_the_field_names_its_columns(folder: Path) -> None:

@@ -10,6 +10,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from fastdraft_core.data import corpus as corpora
 from fastdraft_core.data.corpus import Corpus
 from fastdraft_core.data.instructions import instruction, read_instructions
 from fastdraft_core.errors import FastdraftError
@@ -87,3 +88,17 @@ def test_dolly_as_published(shared: Path) -> None:
     texts = [d.text for d in read_instructions(TextSource(path=str(shared / "data/dolly/dolly_151.jsonl")))]
     assert len(texts) == 151
     assert all(text.endswith("### Response:") for text in texts)
+
+
+def test_files_of_instructions_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides, and every later start, come from one look through the files, until these are edited."""
+    path = tmp_path / "set.jsonl"
+    path.write_text("\n".join(json.dumps({"prompt": f"Count to {n}."}) for n in range(60)))
+    source, looked = TextSource(path=str(path), held_out=5), []
+    monkeypatch.setattr(corpora, "read_instructions", lambda given: looked.append(given) or read_instructions(given))
+    sides = [Corpus({"set": source}).instructions("set", held_out=side) for side in (False, True)]
+    assert sum(map(len, sides)) == 60
+    assert looked == [source]
+    path.write_text("\n".join(json.dumps({"prompt": f"Count on to {n}."}) for n in range(60)))
+    edited = [Corpus({"set": source}).instructions("set", held_out=side) for side in (False, True)]
+    assert all("on" in text for text in edited[0] + edited[1])

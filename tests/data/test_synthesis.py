@@ -83,6 +83,18 @@ def test_an_interrupted_synthesis_goes_on_with_the_prompts_that_are_missing(tmp_
     assert not _run(path, _plan(), _instructions())
 
 
+def test_a_damaged_line_is_one_sentence(tmp_path: Path) -> None:
+    """What a disk spoilt is named with its place; nothing is written behind it."""
+    path = tmp_path / "s.jsonl"
+    _run(path, _plan(), _instructions())
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], b"\0\0\0\n", *lines[3:]]))
+    spoilt = path.read_bytes()
+    with pytest.raises(FastdraftError, match=r"s\.jsonl, line 3, is damaged\. Delete the file"):
+        _run(path, _plan(), _instructions())
+    assert path.read_bytes() == spoilt
+
+
 def test_another_header_is_refused(tmp_path: Path) -> None:
     """Sequences of two targets must not end up in one file."""
     _run(tmp_path / "s.jsonl", _plan(), _instructions())

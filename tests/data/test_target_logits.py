@@ -12,7 +12,14 @@ import torch
 from fastdraft_core.data import target_logits
 from fastdraft_core.data.mixtures import Mixture
 from fastdraft_core.data.shards import Shard, open_shard, write_shard
-from fastdraft_core.data.target_logits import TargetLogits, bytes_per_token, open_target_logits, score, sequence_spans
+from fastdraft_core.data.target_logits import (
+    TargetLogits,
+    bytes_per_token,
+    open_target_logits,
+    score,
+    sequence_spans,
+    target_key,
+)
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Scored
 from tests.runtimes.models import CONTEXT, VOCABULARY, small_model, uncached_logits
@@ -127,3 +134,19 @@ def test_rows_of_a_mixture_bring_the_probabilities_of_their_own_tokens(tmp_path:
         (start,) = (n for n in range(len(stream) - 7) if stream[n : n + 8].tolist() == row.tolist())
         assert (top == stored.ids[start : start + 8]).all()
         assert (values == stored.log_probs[start : start + 8]).all()
+
+
+def test_a_targets_weights_are_read_once_while_they_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stage asks several times whose probabilities are stored; a target of a hundred gigabytes takes minutes to read."""
+    read: list[str] = []
+    sha256 = target_logits.file_sha256
+    monkeypatch.setattr(target_logits, "file_sha256", lambda path: read.append(path.name) or sha256(path))
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.safetensors").write_bytes(name.encode())
+    key = target_key(tmp_path)
+    assert target_key(tmp_path) == key
+    assert read == ["a.safetensors", "b.safetensors"]
+    (tmp_path / "b.safetensors").write_bytes(b"other weights")
+    assert target_key(tmp_path) != key

@@ -31,7 +31,7 @@ from fastdraft_core.events import (
 from fastdraft_core.training import loop
 from fastdraft_core.training.evaluation import expected_acceptance, make_reference
 from fastdraft_core.training.folders import find_checkpoint
-from fastdraft_core.training.stop import Interrupted
+from fastdraft_core.training.stop import Interrupted, Stop
 from tests.runtimes.models import small_model
 from tests.training import tiny
 from tests.training.tiny import STEPS, tiny_run, tiny_stage
@@ -112,6 +112,13 @@ def test_a_finished_stage_is_not_trained_again(tmp_path: Path) -> None:
     weights = (tmp_path / "checkpoints/pt/last/model.safetensors").read_bytes()
     assert list(loop.train_stage(tiny_run(tmp_path))) == []
     assert (tmp_path / "checkpoints/pt/last/model.safetensors").read_bytes() == weights
+
+
+def test_any_seed_of_a_recipe_trains(tmp_path: Path) -> None:
+    """A moment in time, or any other large number, makes a seed; training must not fail on it after hours of data."""
+    run = tiny_run(tmp_path)
+    run.mixture.seed = (1 << 63) - 1
+    assert isinstance(list(loop.train_stage(run))[-1], StageFinished)
 
 
 def test_a_stage_does_not_go_on_with_other_data(tmp_path: Path) -> None:
@@ -310,6 +317,18 @@ def test_a_signal_saves_and_leaves_within_ten_seconds(tmp_path: Path, sent: sign
     started = next(loop.train_stage(tiny_run(tmp_path)))
     assert isinstance(started, StageStarted)
     assert started.step == steps[-1] == 4
+
+
+def test_under_nohup_a_lost_terminal_ends_nothing() -> None:
+    """`nohup fastdraft train X &`, and the terminal is closed: what was told to outlive it goes on."""
+    before, stop = signal.signal(signal.SIGHUP, signal.SIG_IGN), Stop()
+    try:
+        with stop.on_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert not stop.requested
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_signal_amid_a_step_or_an_evaluation_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,9 @@ from fastdraft_core.jobs.queue import submit
 from fastdraft_core.jobs.record import read_record
 from fastdraft_core.jobs.run import run_job, run_queued
 from fastdraft_core.training.checkpoints import load_trainer, save_checkpoint
+from fastdraft_core.training.output import building_beside, install
 from fastdraft_core.training.publish import publish
-from fastdraft_core.training.stop import Stop
+from fastdraft_core.training.stop import Interrupted, Stop
 from tests.jobs.tiny import tiny_recipe, write_world
 
 
@@ -68,6 +69,32 @@ def test_a_model_is_published_again_only_over_itself(tmp_path: Path, world: Path
     with pytest.raises(FastdraftError, match="nothing of it is touched"):
         list(publish(recipe, job, output))
     assert _everything(output) == before
+
+
+def test_a_pause_while_the_model_is_put_in_place_loses_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken off between two renames, the model that was published before is still where it was."""
+    job, output, rename = tmp_path / "job", tmp_path / "draft", Path.rename
+
+    def written(text: str) -> Path:
+        building = building_beside(output)
+        (building / "model.safetensors").write_text(text)
+        return building
+
+    def paused(self: Path, target: Path) -> Path:
+        if self == newer:
+            raise Interrupted
+        return rename(self, target)
+
+    install(written("old"), output, job)
+    newer = written("new")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", paused)
+        with pytest.raises(Interrupted):
+            install(newer, output, job)
+    assert (output / "model.safetensors").read_text() == "old"
+    install(newer, output, job)
+    assert (output / "model.safetensors").read_text() == "new"
+    assert {path.name for path in tmp_path.iterdir()} == {"draft"}
 
 
 def test_one_stage_alone_publishes_nothing(tmp_path: Path, world: Path) -> None:

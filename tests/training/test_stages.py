@@ -6,18 +6,30 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from fastdraft_core import places
 from fastdraft_core.data import sources
 from fastdraft_core.data.documents import Document
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import Evaluated, Event, Scored, StageAcceptance, StageFinished, Synthesized
+from fastdraft_core.events import (
+    Evaluated,
+    Event,
+    Progress,
+    Scored,
+    StageAcceptance,
+    StageFinished,
+    Synthesized,
+    Tokenized,
+)
 from fastdraft_core.jobs.run import run_job
+from fastdraft_core.training import stages
 from fastdraft_core.training.publish import publish
 from fastdraft_core.training.recipe import Recipe, dump_recipe, parse_recipe
+from fastdraft_core.training.stop import Interrupted, Stop
 
 _SHAPE = {"num_layers": 1, "num_heads": 2, "num_kv_heads": 2, "intermediate_size": 32, "context_length": 256}
 _STAGE = {"sequence_length": 32, "batch_tokens": 128, "micro_batch": 2}
@@ -104,6 +116,51 @@ def test_the_same_command_again_trains_nothing_twice(tmp_path: Path, target: Pat
     list(run_job(recipe, job))
     again = list(run_job(recipe, job))
     assert not [e for e in again if isinstance(e, StageFinished | Synthesized)]
+
+
+def test_a_finished_stage_asks_for_nothing_again(tmp_path: Path, target: Path) -> None:
+    """With its data gone from the cache, a stage that is done has nothing tokenized, written or scored for it."""
+    recipe, job = _draft(target), tmp_path / "job"
+    list(run_job(recipe, job))
+    shutil.rmtree(places.cache())
+    assert not [e for e in run_job(recipe, job) if isinstance(e, Tokenized | Synthesized | Scored)]
+
+
+def test_a_tokenizer_that_was_broken_off_is_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause while the tokenizer is written must not leave half of one for every later start to fail on."""
+    job = tmp_path / "job"
+
+    def breaks_off(self: Any, folder: Path) -> None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / "tokenizer.json").write_text('{"model": ')
+        raise Interrupted
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PreTrainedTokenizerFast, "save_pretrained", breaks_off)
+        with pytest.raises(Interrupted):
+            list(run_job(_target(), job))
+    assert [e.stage for e in run_job(_target(), job) if isinstance(e, StageFinished)] == ["pt"]
+
+
+@pytest.mark.parametrize("place", ["recipe_corpus", "starting_model", "load_target"])
+def test_a_stop_breaks_off_what_comes_before_the_steps(
+    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Evaluation prompts, a model to start from and the target may come over a slow network: a pause is heard there."""
+    stop, left = Stop(), []
+
+    def slow(*asked: Any) -> Any:
+        stop.request()
+        left.append(place)
+
+    def slowly(*asked: Any) -> Iterator[Event]:
+        slow()
+        yield Progress(what="starting")
+
+    monkeypatch.setattr(stages, place, slowly if place == "starting_model" else slow)
+    with pytest.raises(Interrupted):
+        list(run_job(_draft(target), tmp_path / "job", stop=stop))
+    assert not left
 
 
 def test_a_job_folder_keeps_its_recipe(tmp_path: Path, target: Path) -> None:
