@@ -43,7 +43,8 @@ async def fastdraft(*arguments: str, outlive: bool = True) -> tuple[int, list[st
     Raises:
         OSError: it cannot be started.
     """
-    process = await spawn(*arguments)
+    # Looked up now: a default would hold on to what it was when this file was read, and tests put a stand-in there.
+    process = await spawn(*arguments, command=COMMAND)
     try:
         output, talk = await process.communicate()
     except asyncio.CancelledError:
