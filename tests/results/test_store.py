@@ -66,18 +66,6 @@ def test_two_sweeps_do_not_write_one_result() -> None:
     assert other() == "free\n"
 
 
-def test_a_result_stays_locked_without_assertions() -> None:
-    """`python -O` leaves assertions out; two writers of one result must not get in by that."""
-    code = (
-        "from fastdraft_core.results import store; from fastdraft_core.errors import FastdraftError\n"
-        "first = store.writer('r')\n"
-        "try: store.writer('r')\n"
-        "except FastdraftError as error: print(error.message)"
-    )
-    done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, check=True)
-    assert "Another process is writing the result r" in done.stdout
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no file's size")
 def test_a_full_disk_is_told_and_what_was_written_can_go_on() -> None:
     """The disk takes half a line: one sentence, and the result is neither damaged nor lost."""
