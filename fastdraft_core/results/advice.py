@@ -21,7 +21,7 @@ class Advice(NamedTuple):
 
 
 def calibrated_gamma(target: str, draft: str, temperature: float, cpu: str) -> Advice:
-    """The gamma with the highest measured speed-up (geometric mean over tasks) in the newest sweep that has the pair.
+    """The gamma with the highest measured speed-up over all tasks, as ``recommended`` counts, in the newest sweep that has the pair.
 
     A sweep counts if it was made on the processor called ``cpu``, with the models of these names, at this temperature. Without
     one it is the usual 4.
