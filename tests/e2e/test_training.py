@@ -23,7 +23,7 @@ F3 = b"\x1bOR"
 def opened() -> Session:
     """The app on the stand-in engine: nothing but the job needs the processor."""
     session = Session("tests.app.run_with_fake_engine", "--no-intro", columns=120, rows=36)
-    session.read_until(b"timing", seconds=60)
+    session.read_until(b"timing")
     return session
 
 
