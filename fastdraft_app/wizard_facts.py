@@ -45,10 +45,7 @@ def free_memory() -> int:
 
 def free_disk() -> int:
     """Bytes that are free where jobs are kept."""
-    folder = places.jobs()
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
+    return shutil.disk_usage(places.existing_parent(places.jobs())).free
 
 
 def _target(answers: Answers, known: Known) -> ShelfModel | None:

@@ -20,6 +20,7 @@ import psutil
 from fastdraft_core import places
 from fastdraft_core.cpu import cpu_name, last_level_cache, memory, physical_cores
 from fastdraft_core.events import ModelCard, cache_bound
+from fastdraft_core.files import remember, remembered
 
 _CACHES = 4
 _MAX_BYTES = 1 << 30
@@ -65,17 +66,14 @@ def measured_peak_bandwidth(*, again: bool = False) -> Bandwidth:
     fresh = _measure()
     if kept is not None and not again:
         fresh = _better(fresh, kept)
-    _save(fresh)
+    remember(_file(), fresh)
     return fresh
 
 
 def kept_peak_bandwidth() -> Bandwidth | None:
     """What was measured on this machine before, if anything."""
-    try:
-        kept = msgspec.json.decode(_file().read_bytes(), type=Bandwidth)
-    except (OSError, msgspec.MsgspecError):
-        return None
-    return kept if kept.machine == machine_id() else None
+    kept = remembered(_file(), Bandwidth)
+    return kept if kept is not None and kept.machine == machine_id() else None
 
 
 def describe_rate(rate: float, target: ModelCard, draft: ModelCard | None, threads: int) -> str:
@@ -150,12 +148,3 @@ def _better(fresh: Bandwidth, kept: Bandwidth) -> Bandwidth:
 
 def _file() -> Path:
     return places.cache() / "bandwidth.json"
-
-
-def _save(bandwidth: Bandwidth) -> None:
-    """Keep the figure; a cache that cannot be written only costs the next measurement."""
-    try:
-        _file().parent.mkdir(parents=True, exist_ok=True)
-        _file().write_bytes(msgspec.json.format(msgspec.json.encode(bandwidth)))
-    except OSError:
-        return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import msgspec
 
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.files import remember, remembered
 from fastdraft_core.openvino_ir import WeightFormat, convert, is_ir
 
 #: Part of every key: an older conversion is not used any more when this grows.
@@ -96,28 +96,19 @@ def _hash(file: Path) -> str:
     with file.open("rb") as opened:
         found = hashlib.file_digest(opened, "sha256").hexdigest()
     status = file.stat()
-    index = _read_index() | {str(file.resolve()): _Seen(status.st_size, status.st_mtime_ns, found)}
-    # A cache that cannot be written costs time, nothing else.
-    with contextlib.suppress(OSError):
-        _index().parent.mkdir(parents=True, exist_ok=True)
-        beside = _index().with_suffix(".new")
-        beside.write_bytes(msgspec.json.encode(index))
-        beside.replace(_index())
+    remember(_index(), _hashes() | {str(file.resolve()): _Seen(status.st_size, status.st_mtime_ns, found)})
     return found
 
 
 def _seen_hash(file: Path) -> str:
     """The hash of the file as it is now, empty if it was never read so."""
-    seen, status = _read_index().get(str(file.resolve())), file.stat()
+    seen, status = _hashes().get(str(file.resolve())), file.stat()
     same = seen and (seen.size, seen.changed) == (status.st_size, status.st_mtime_ns)
     return seen.sha256 if seen and same else ""
 
 
-def _read_index() -> dict[str, _Seen]:
-    try:
-        return msgspec.json.decode(_index().read_bytes(), type=dict[str, _Seen])
-    except (OSError, msgspec.MsgspecError):
-        return {}
+def _hashes() -> dict[str, _Seen]:
+    return remembered(_index(), dict[str, _Seen]) or {}
 
 
 def _index() -> Path:

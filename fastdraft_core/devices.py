@@ -14,7 +14,7 @@ import platform
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -33,6 +33,9 @@ from fastdraft_core.cpu import (
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Machine
 
+if TYPE_CHECKING:
+    import torch
+
 __all__ = [
     "Bandwidth",
     "Cpu",
@@ -48,6 +51,7 @@ __all__ = [
     "machine_card",
     "measured_peak_bandwidth",
     "prepare_gaudi",
+    "synchronize",
     "this_machine",
 ]
 
@@ -158,6 +162,17 @@ def prepare_gaudi() -> None:
     """Load Gaudi's bridge in eager mode, before anything asks torch for ``hpu``; nothing where it is not installed."""
     if _has_gaudi_software() and gaudi_problem() is None:
         _gaudi_torch()
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until ``device`` has done what it was given; a CPU has."""
+    if device.type == "cpu":
+        return
+    import torch
+
+    backend: Any = getattr(torch, device.type)
+    # Gaudi has one device a process, and its function takes none.
+    backend.synchronize(*([] if device.type == "hpu" else [device]))
 
 
 def library_versions() -> dict[str, str]:

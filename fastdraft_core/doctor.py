@@ -127,7 +127,7 @@ def _folders() -> Iterator[Check]:
         ("Hugging Face cache", hub_cache()),
     ):
         yield Check(name=name, value=f"{folder} ({_size(folder)})")
-    home = _existing_parent(places.cache())
+    home = places.existing_parent(places.cache())
     try:
         free = shutil.disk_usage(home).free
     except OSError as error:
@@ -162,14 +162,8 @@ def _is_whole(path: Path) -> bool:
             header = msgspec.json.decode(file.read(length), type=dict[str, dict[str, Any]])
         ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
         return path.stat().st_size == 8 + length + max(ends, default=0)
-    except (OSError, msgspec.MsgspecError, OverflowError, MemoryError, LookupError, TypeError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, OverflowError, MemoryError, LookupError, TypeError):
         return False
-
-
-def _existing_parent(folder: Path) -> Path:
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return folder
 
 
 def _size(folder: Path) -> str:

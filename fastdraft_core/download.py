@@ -15,17 +15,19 @@ from fastdraft_core.catalog import hub_cache
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Progress
 from fastdraft_core.hub_files import fetch, repository
+from fastdraft_core.places import existing_parent
+from fastdraft_core.weights import stamp
 
 if TYPE_CHECKING:
     from huggingface_hub import DryRunFileInfo
 
 #: What a model needs, be it for transformers or for OpenVINO; pickled weights and copies in other forms are left out.
-FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.md", "*.safetensors", "openvino_*.xml", "openvino_*.bin"]
-LEFT_OUT = ["original/*", "consolidated*", "onnx/*"]
+_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.md", "*.safetensors", "openvino_*.xml", "openvino_*.bin"]
+_LEFT_OUT = ["original/*", "consolidated*", "onnx/*"]
 #: Smaller files are not worth continuing.
 _LARGE = 1 << 20
 _TELL_SECONDS = 0.5
-BY_HAND = (
+_BY_HAND = (
     "Or bring the model's folder by hand (on a machine with a network: `hf download {name} --local-dir FOLDER`) and give "
     "that folder"
 )
@@ -42,7 +44,7 @@ def download(name: str) -> Generator[Progress, None, Path]:
 
     disable_progress_bars()
     with _in_words(name):
-        files = snapshot_download(name, allow_patterns=FILES, ignore_patterns=LEFT_OUT, dry_run=True)
+        files = snapshot_download(name, allow_patterns=_FILES, ignore_patterns=_LEFT_OUT, dry_run=True)
         total = sum(file.file_size for file in files)
         here = sum(file.file_size for file in files if file.is_cached)
         blobs = repository(name) / "blobs"
@@ -53,7 +55,7 @@ def download(name: str) -> Generator[Progress, None, Path]:
             try:
                 done = result.get(timeout=_TELL_SECONDS)
             except Empty:
-                come = here + sum(_size(path) for path in _files(blobs) if path not in whole)
+                come = here + sum(stamp(path)[0] for path in _files(blobs) if path not in whole)
                 yield Progress(what=f"downloading {name}", done=min(come, total), total=total)
                 continue
             if isinstance(done, BaseException):
@@ -75,7 +77,7 @@ def _start(name: str, large: list[DryRunFileInfo]) -> SimpleQueue[str | BaseExce
         try:
             for file in large:
                 fetch(name, file.filename, file.commit_hash)
-            result.put(snapshot_download(name, allow_patterns=FILES, ignore_patterns=LEFT_OUT))
+            result.put(snapshot_download(name, allow_patterns=_FILES, ignore_patterns=_LEFT_OUT))
         except BaseException as error:
             result.put(error)
 
@@ -96,7 +98,7 @@ def _words(name: str, error: BaseException) -> str:
     from huggingface_hub import constants
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 
-    by_hand = BY_HAND.format(name=name)
+    by_hand = _BY_HAND.format(name=name)
     # The hub's library puts errors of its own over what the hub has answered.
     chain = [error]
     while (below := chain[-1].__cause__ or chain[-1].__context__) is not None:
@@ -121,10 +123,13 @@ def _words(name: str, error: BaseException) -> str:
 
 
 def _check_room(name: str, needed: int) -> None:
-    folder = hub_cache()
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    folder = existing_parent(hub_cache())
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise FastdraftError(
+            f"The disk of {folder} cannot be read ({error.strerror or error}). Set HF_HOME to another disk."
+        ) from error
     if needed > free:
         raise FastdraftError(
             f"{name} needs {needed / 1e9:.1f} GB more and {folder} has {free / 1e9:.1f} GB free. Free some space, or set "
@@ -137,10 +142,3 @@ def _files(folder: Path) -> list[Path]:
         return list(folder.iterdir())
     except OSError:
         return []
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

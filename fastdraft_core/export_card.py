@@ -90,7 +90,7 @@ def read_measured(file: Path, model: str) -> Measured:
     try:
         lines = file.read_bytes().strip().splitlines()
         found = msgspec.json.decode(lines[-1] if lines else b"", type=Measured)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise FastdraftError(
             f"{file} cannot be read as a benchmark ({error}). Make one: fastdraft bench TARGET --draft DRAFT > {file}"
         ) from error

@@ -58,6 +58,13 @@ def history() -> Path:
     return _root("data") / "history.json"
 
 
+def existing_parent(folder: Path) -> Path:
+    """``folder``, or the nearest folder above it that exists; the root where even that does not, such as a missing drive."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
 def assets() -> Path:
     """The bundled pair and recipes: inside an installed package, or at the checkout's top."""
     package = Path(__file__).resolve().parent

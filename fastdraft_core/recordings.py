@@ -141,7 +141,7 @@ def _header(file: BinaryIO, path: Path) -> RecordingHeader:
         )
     try:
         return msgspec.json.decode(line, type=RecordingHeader)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise FastdraftError(f"{path} is damaged in line 1 ({error}). Record the run again.") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 import fastdraft_core
-from fastdraft_core import places
+from fastdraft_core import files, places
 from fastdraft_core.cpu import cpu_name, physical_cores
 from fastdraft_core.decoding.autoregressive import autoregressive
 from fastdraft_core.decoding.drafters import ModelDrafter
@@ -105,7 +104,7 @@ def pair_key(models: tuple[str, str], settings: Mapping[str, str | int]) -> str:
 
 def remembered(key: str) -> Choice | None:
     """The choice made before under this key. One without measurements, a failure, counts for its day only."""
-    choice = _read().get(key)
+    choice = _choices().get(key)
     if choice is None or (not choice.speeds and choice.day != _today()):
         return None
     return msgspec.structs.replace(choice, reason=f"{choice.reason}{REMEMBERED}")
@@ -113,13 +112,8 @@ def remembered(key: str) -> Choice | None:
 
 def remember(key: str, choice: Choice) -> None:
     """Keep a choice, unless others used the machine; a cache that cannot be written costs a measurement next time, nothing else."""
-    if not choice.quiet:
-        return
-    with contextlib.suppress(OSError):
-        choices_file().parent.mkdir(parents=True, exist_ok=True)
-        beside = choices_file().with_suffix(".new")
-        beside.write_bytes(msgspec.json.encode(_read() | {key: choice}))
-        beside.replace(choices_file())
+    if choice.quiet:
+        files.remember(choices_file(), _choices() | {key: choice})
 
 
 def _rate(records: Iterator[Record]) -> float:
@@ -137,11 +131,8 @@ def _today() -> str:
     return datetime.date.today().isoformat()
 
 
-def _read() -> dict[str, Choice]:
-    try:
-        return msgspec.json.decode(choices_file().read_bytes(), type=dict[str, Choice])
-    except (OSError, msgspec.MsgspecError):
-        return {}
+def _choices() -> dict[str, Choice]:
+    return files.remembered(choices_file(), dict[str, Choice]) or {}
 
 
 def choices_file() -> Path:

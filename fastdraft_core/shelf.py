@@ -17,8 +17,9 @@ from typing import Literal
 import msgspec
 
 from fastdraft_core import places
-from fastdraft_core.catalog import ModelEntry, bundled_models, cached_models, hub_cache, models_in
+from fastdraft_core.catalog import ModelEntry, bundled_models, cached_models, models_in
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.hub_files import repository
 from fastdraft_core.weights import count_parameters, stamp
 
 Place = Literal["bundled", "folders", "jobs", "exported", "Hugging Face cache", "converted"]
@@ -38,7 +39,6 @@ class ShelfModel:
 
     entry: ModelEntry
     place: Place
-    folder: Path
     parameters: int | None
     tokenizer: str
     num_tokens: int
@@ -47,6 +47,11 @@ class ShelfModel:
     def name(self) -> str:
         """What one types for it."""
         return self.entry.name
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return Path(self.entry.folder)
 
 
 def shelf(folders: Iterable[Path] = (), *, checkpoints: bool = False) -> list[ShelfModel]:
@@ -71,7 +76,7 @@ def shelf(folders: Iterable[Path] = (), *, checkpoints: bool = False) -> list[Sh
             folder = Path(entry.folder)
             if folder.resolve() not in seen:
                 seen.add(folder.resolve())
-                found.append(_model(entry, place, folder))
+                found.append(_model(entry, place))
     return found
 
 
@@ -114,7 +119,7 @@ def doomed(model: ShelfModel) -> Path:
         }.get(model.place, f"it is yours; delete {model.folder} by hand")
         raise FastdraftError(f"{model.name} is not deleted here: {why}.")
     if model.place == "Hugging Face cache":
-        cached = hub_cache() / f"models--{model.name.replace('/', '--')}"
+        cached = repository(model.name)
         if not cached.is_dir():
             raise FastdraftError(f"{cached} is not there; delete {model.name} with `hf cache delete`.")
         return cached
@@ -149,9 +154,10 @@ def vocabulary(folder: Path) -> dict[int, str]:
         return {}
 
 
-def _model(entry: ModelEntry, place: Place, folder: Path) -> ShelfModel:
-    name, num_tokens = _fingerprint(folder / "tokenizer.json", *stamp(folder / "tokenizer.json"))
-    return ShelfModel(entry, place, folder, count_parameters(folder), name, num_tokens)
+def _model(entry: ModelEntry, place: Place) -> ShelfModel:
+    tokenizer = Path(entry.folder, "tokenizer.json")
+    name, num_tokens = _fingerprint(tokenizer, *stamp(tokenizer))
+    return ShelfModel(entry, place, count_parameters(tokenizer.parent), name, num_tokens)
 
 
 @lru_cache(maxsize=512)

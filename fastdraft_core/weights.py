@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+#: Of a checkpoint: what its training goes on from. Its tensors are no weights of the model.
+TRAINER = "trainer.safetensors"
 _IR = "openvino_model.xml"
 _LARGEST_HEADER = 64 << 20
 _LARGEST_GRAPH = 256 << 20
@@ -21,7 +23,7 @@ _WEIGHT_TYPES = frozenset({b"f32", b"f16", b"bf16", b"u8", b"i8", b"u4", b"i4", 
 
 def count_parameters(folder: Path) -> int | None:
     """Weights of the model in ``folder``; None where there are none, or a file is damaged."""
-    files = [file for file in folder.glob("*.safetensors") if file.name != "trainer.safetensors"]
+    files = [file for file in folder.glob("*.safetensors") if file.name != TRAINER]
     counts = [_in_safetensors(file, *stamp(file)) for file in files]
     if not files:
         counts = [_in_graph(folder / _IR, *stamp(folder / _IR))]
@@ -47,7 +49,7 @@ def _in_safetensors(file: Path, size: int, changed: int) -> int:
                 return -1
             header: dict[str, Any] = msgspec.json.decode(opened.read(length))
         return sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-    except (OSError, msgspec.MsgspecError, KeyError, TypeError, AttributeError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
         return -1
 
 

@@ -32,14 +32,14 @@ class Session:
 
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
-    def read_until(self, text: bytes, seconds: float = 30.0) -> None:
+    def read_until(self, text: bytes, seconds: float = 120.0) -> None:
         """Read until ``text`` was written."""
         end = monotonic() + seconds
         while text not in self.output:
             assert monotonic() < end, self.output[-2000:]
             self.read()
 
-    def ended(self, seconds: float = 15.0) -> int:
+    def ended(self, seconds: float = 60.0) -> int:
         """The exit code, negative for a signal."""
         end = monotonic() + seconds
         while monotonic() < end:
@@ -81,7 +81,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def gone(pids: list[int], seconds: float = 5.0) -> bool:
+def gone(pids: list[int], seconds: float = 30.0) -> bool:
     """Whether all of them end in time."""
     end = monotonic() + seconds
     while any(map(alive, pids)):

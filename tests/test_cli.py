@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -14,10 +15,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fastdraft_core.cli import options
+from fastdraft_core.cli import generate, main, options, print_json
+from fastdraft_core.cpu import cpu_name
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import Block, FirstToken, RunFinished, RunStarted, decode_message
+from fastdraft_core.events import Block, FirstToken, Progress, RunFinished, RunStarted, decode_message
 from fastdraft_core.printable import printable
+from fastdraft_core.results import store
+from tests.bench.points import measured, model, plan
 from tests.commands import Cli
 
 FIXED = ["--runtime", "torch", "--dtype", "float32", "--device", "cpu", "--threads", "1"]
@@ -70,6 +74,74 @@ def test_a_prompt_from_a_file(cli: Cli, tiny_pair: tuple[str, str], tmp_path: Pa
     (tmp_path / "prompt.txt").write_bytes(b"\xff\xfe\x00")
     code, _, err = cli("generate", tiny_pair[0], "--prompt-file", str(tmp_path / "prompt.txt"))
     assert (code, err.count("\n")) == (1, 1)
+
+
+def keep_sweep(pair: tuple[str, str]) -> None:
+    """A kept sweep of this machine in which gamma 2 was the fastest."""
+    target, draft = pair
+    write = store.writer("20260101-000000-pair")
+    write(plan((draft,), (2,), target=model(target), machine={"cpu": cpu_name()}))
+    write(measured(draft, 2, "code", 1.5))
+
+
+def test_a_kept_sweeps_gamma_is_told_before_the_text(
+    cli: Cli, tiny_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal, where both streams are one, a sentence must not stand inside the text."""
+    told: list[str] = []
+    monkeypatch.setattr(generate, "_write", told.append)
+    monkeypatch.setattr(generate.talk, "print", lambda text, **_: told.append(text))
+    keep_sweep(tiny_pair)
+    target, draft = tiny_pair
+    assert cli("generate", target, "--draft", draft, "--prompt", "def add", "--length", "8", *FIXED)[0] == 0
+    sentence = next(i for i, text in enumerate(told) if text.startswith("gamma 2, the fastest of the kept sweep"))
+    assert sentence < told.index("def add")
+
+
+def test_autoregressive_decoding_asks_no_sweep(
+    cli: Cli, tiny_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It drafts nothing, so there is no gamma to look for in results, which may be many and large."""
+
+    def read(name: str) -> None:
+        raise AssertionError(f"{name} was read")
+
+    keep_sweep(tiny_pair)
+    monkeypatch.setattr("fastdraft_core.results.advice.read", read)
+    target, draft = tiny_pair
+    code, _, err = cli("generate", target, "--draft", draft, "--mode", "ar", "--length", "8", *FIXED)
+    assert (code, "gamma" in err) == (0, False)
+
+
+# --- what stdout can show ----------------------------------------------------------------------------
+
+
+def ascii_stdout(monkeypatch: pytest.MonkeyPatch) -> io.BytesIO:
+    """What is written from here on, to a stdout that knows ASCII alone."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    return written
+
+
+def test_json_lines_are_utf_8_on_every_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe on Windows has the code page's encoding; whoever reads JSON expects UTF-8."""
+    written = ascii_stdout(monkeypatch)
+    event = Progress(what="schöne Füchse 🎉", done=0, total=1)
+    print_json(event)
+    assert decode_message(written.getvalue()) == event
+
+
+def test_a_character_that_stdout_lacks_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals have a dash, models write anything: the rest of the text must come all the same."""
+    written = ascii_stdout(monkeypatch)
+    store.writer("r")(plan(name="r"))
+    monkeypatch.setattr(sys, "argv", ["fastdraft", "results", "show"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    sys.stdout.flush()
+    assert not ended.value.code
+    assert b"- task code: 2 prompts" in written.getvalue()
+    assert rb"\u2013" in written.getvalue()
 
 
 @pytest.mark.parametrize("code", [0x00, 0x07, 0x1B, 0x7F, 0x9B])

@@ -222,7 +222,9 @@ def test_a_figure_of_a_busy_machine_is_measured_again(monkeypatch: pytest.Monkey
 
 def test_another_machines_figure_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """A home folder shared by several machines: each measures for itself."""
-    bandwidth._save(msgspec.structs.replace(figure(1, busy_share=0), machine="another"))
+    there = msgspec.structs.replace(figure(1, busy_share=0), machine="another")
+    monkeypatch.setattr(bandwidth, "_measure", lambda: there)
+    devices.measured_peak_bandwidth()
     assert bandwidth.kept_peak_bandwidth() is None
 
 
@@ -233,3 +235,14 @@ def test_machine_card_is_json_with_every_version() -> None:
     assert card["devices"][-1]["kind"] == "cpu"
     assert card["threads"] >= 1
     assert card["memory_total"] > 1 << 28
+
+
+def test_waiting_names_the_device_where_there_may_be_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another device than the current one may hold the model; Gaudi has one a process, and a CPU is always done."""
+    waited: list[tuple[object, ...]] = []
+    for kind in ("cuda", "hpu"):
+        backend = types.SimpleNamespace(synchronize=lambda *device: waited.append(device))
+        monkeypatch.setattr(torch, kind, backend, raising=False)
+    for name in ("cpu", "cuda:1", "hpu:0"):
+        devices.synchronize(torch.device(name))
+    assert waited == [(torch.device("cuda:1"),), ()]

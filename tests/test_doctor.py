@@ -33,7 +33,7 @@ def test_a_complete_pair_is_ok(demo: Path) -> None:
     assert found("bundled pair").status == doctor.OK
 
 
-@pytest.mark.parametrize("damage", ["truncate", "pointer", "missing"])
+@pytest.mark.parametrize("damage", ["truncate", "pointer", "garble", "missing"])
 def test_a_damaged_pair_is_named(demo: Path, damage: str) -> None:
     """A checkout cut short, or with Git LFS pointers instead of weights, is named instead of crashing later."""
     weights = demo / "drafts/S/model.safetensors"
@@ -41,6 +41,8 @@ def test_a_damaged_pair_is_named(demo: Path, damage: str) -> None:
         weights.write_bytes(weights.read_bytes()[:-1])
     elif damage == "pointer":
         weights.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    elif damage == "garble":
+        weights.write_bytes(weights.read_bytes().replace(b"dtype", b"dtyp\xff"))
     else:
         weights.unlink()
     check = found("bundled pair")

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from fastdraft_core import download
+from fastdraft_core.errors import FastdraftError
 from tests.hub import Hub, running_hub
 
 PATIENCE = 90.0
@@ -108,3 +110,14 @@ def test_without_a_network_the_way_by_hand_is_told(hub: Hub, monkeypatch: pytest
     began = time.monotonic()
     _, err = start("owner/model").communicate(timeout=PATIENCE)
     assert "HF_HUB_OFFLINE is set" in err, time.monotonic() - began
+
+
+def test_a_disk_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows the drive of HF_HOME may be missing; the network is not to blame then."""
+
+    def missing(path: Path) -> None:
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+
+    monkeypatch.setattr(download.shutil, "disk_usage", missing)
+    with pytest.raises(FastdraftError, match=r"The disk of .* cannot be read .* Set HF_HOME"):
+        download._check_room("owner/model", 1)

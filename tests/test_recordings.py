@@ -95,6 +95,8 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     assert "damaged in line 6" in refused(path)
     path.write_bytes(b"".join([lines[0].replace(b'"gamma":4', b'"gamma":"four"'), *lines[1:]]))
     assert "damaged in line 1" in refused(path)
+    path.write_bytes(b"".join([lines[0].replace(b'"prompt":"', b'"prompt":"\xff'), *lines[1:]]))
+    refused(path)
 
 
 def test_a_header_alone_holds_no_run(tmp_path: Path) -> None:

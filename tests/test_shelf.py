@@ -35,6 +35,8 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, ShelfMo
     write(here / "small", {"c": 2, "b": 1, "a": 0})
     write(here / "target-draft", {"b": 0, "a": 1, "c": 2})
     (write(here / "broken", None) / "model.safetensors").write_bytes(b"\xff" * 40)
+    garbled = write(here / "garbled", None) / "model.safetensors"
+    garbled.write_bytes(garbled.read_bytes().replace(b"dtype", b"dtyp\xff"))
     write(places.exports() / "small-int8-ov", {"a": 0, "b": 1, "c": 2}, 50)
     return {Path(model.name).name: model for model in shelf([here])}
 
@@ -89,8 +91,9 @@ def test_figures_come_from_the_files(models: dict[str, ShelfModel]) -> None:
     """Parameters are those of the weights' headers; where they are broken, nothing is guessed."""
     assert models["target"].parameters == 1000
     assert memory(models["target"])["int8"] == 1000
-    assert models["broken"].parameters is None
-    assert memory(models["broken"]) == {}
+    for name in ("broken", "garbled"):
+        assert models[name].parameters is None
+        assert memory(models[name]) == {}
 
 
 @pytest.mark.parametrize(

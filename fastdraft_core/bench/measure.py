@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fastdraft_core.bench.costs import Costs, measure_costs, predict
 from fastdraft_core.bench.interval import bootstrap
 from fastdraft_core.bench.prompts import Prompt
-from fastdraft_core.decoding.metrics import acceptance_rate, block_efficiency, figures, pooled, run_totals
+from fastdraft_core.decoding.metrics import figures, pooled, run_totals
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.events import RunMetrics
@@ -108,22 +108,22 @@ def timed_passes(pair: Pair, request: Request, gamma: int) -> list[Pass]:
 def _point(pair: Pair, samples: Sequence[Sample], gamma: int, costs: Costs) -> Point:
     mine = [s for s in samples if s.gamma == gamma]
     passes = [p for s in mine for p in s.passes]
-    seconds = sum(s.seconds for s in mine)
     both = [s for s in samples if s.gamma in (0, gamma)]
     low, high = bootstrap(both, lambda s: s.prompt, lambda drawn: _speedup(drawn, gamma)) or (None, None)
     cost = pair.cost()
+    metrics = figures(pooled([run_totals(s.passes, gamma, cost) for s in mine]), cost)
     return Point(
         gamma=gamma,
-        tokens_per_second=sum(s.tokens for s in mine) / seconds,
+        tokens_per_second=metrics.tokens_per_second,
         speedup=statistics.median(
             _speedup([s for s in samples if s.repeat == r], gamma) for r in {s.repeat for s in mine}
         ),
         low=low,
         high=high,
-        acceptance=acceptance_rate(passes),
-        tau=block_efficiency(passes),
+        acceptance=metrics.acceptance,
+        tau=metrics.tau,
         predicted=predict(passes, costs, gamma) if gamma else 1.0,
-        metrics=figures(pooled([run_totals(s.passes, gamma, cost) for s in mine]), cost),
+        metrics=metrics,
     )
 
 

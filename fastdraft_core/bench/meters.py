@@ -19,8 +19,10 @@ class Energy:
     """Joules of the processor packages by RAPL, where Linux lets this process read them."""
 
     def __init__(self, root: Path = _POWERCAP) -> None:
-        # A package is intel-rapl:0; intel-rapl:0:0 is a part of it and would count twice.
-        zones = [zone for zone in sorted(root.glob("intel-rapl:*")) if zone.name.count(":") == 1]
+        # A package is intel-rapl:0; intel-rapl:0:0 is a part of it and would count twice, as packages would in psys.
+        zones = [
+            zone for zone in sorted(root.glob("intel-rapl:*")) if zone.name.count(":") == 1 and not _platform(zone)
+        ]
         self._zones = [zone for zone in zones if _number(zone / "energy_uj") is not None]
 
     def read(self) -> list[int] | None:
@@ -58,6 +60,13 @@ def _high_water() -> int | None:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     return None
+
+
+def _platform(zone: Path) -> bool:
+    """Whether a zone is the whole platform, which laptops count beside the packages in it."""
+    with contextlib.suppress(OSError):
+        return (zone / "name").read_text().strip() == "psys"
+    return False
 
 
 def _number(path: Path) -> int | None:

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from fastdraft_core.events.sweeping import PointKey
+from fastdraft_core.results.overall import overall
 
 #: Points that share the autoregressive run next to them.
 BATCH = 3
-
-
-def overall(speedups: Mapping[PointKey, float]) -> dict[tuple[str, int], float]:
-    """The geometric mean over tasks and temperatures, for each draft and gamma."""
-    by_setting: dict[tuple[str, int], list[float]] = {}
-    for (draft, gamma, _, _), speedup in speedups.items():
-        by_setting.setdefault((draft, gamma), []).append(math.log(max(speedup, 1e-9)))
-    return {setting: math.exp(sum(logs) / len(logs)) for setting, logs in by_setting.items()}
 
 
 def measuring_order(speedups: Mapping[PointKey, float]) -> list[PointKey]:

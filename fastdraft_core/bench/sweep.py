@@ -23,14 +23,7 @@ from fastdraft_core.bench.verdict import verdict
 from fastdraft_core.decoding.metrics import run_totals
 from fastdraft_core.decoding.records import Request
 from fastdraft_core.decoding.sampling import Sampling
-from fastdraft_core.events import (
-    Event,
-    PointMeasured,
-    RepeatDropped,
-    SweepFinished,
-    SweepProgress,
-    cache_bound,
-)
+from fastdraft_core.events import Event, PointMeasured, RepeatDropped, SweepFinished, SweepProgress
 from fastdraft_core.events.sweeping import PointKey
 from fastdraft_core.quiet import disturbance, load
 from fastdraft_core.results.store import Result
@@ -246,19 +239,20 @@ class _Sweep:
     def _point(self, tally: Tally, group: Group) -> Iterator[PointMeasured]:
         """What is known of a point now, unless as much of it is told already, also by an earlier sweep."""
         told = self._result.measured.get(tally.key)
-        found = tally.interval(len(group.requests))
-        if found is None or (told is not None and len(told.turns) >= len(tally.turns)):
+        if told is not None and len(told.turns) >= len(tally.turns):
             return
-        pair = self._lineup[tally.key[0]]
-        assert pair.draft is not None
+        found = tally.interval(len(group.requests))
+        if found is None:
+            return
+        draft = tally.key[0]
+        pair = self._lineup[draft]
         longest = max(len(r.prompt) for r in group.requests) + group.task.length
-        cached = cache_bound(pair.target.card, pair.draft.card, self._plan.last_level_cache)
         yield tally.event(
             found,
             len(group.requests),
             self._plan.precision,
             pair.cost(),
-            None if cached else self._plan.peak_bandwidth,
+            None if self._result.cached(draft) else self._plan.peak_bandwidth,
             more_memory(pair, longest),
         )
 

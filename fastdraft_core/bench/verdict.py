@@ -5,22 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from fastdraft_core.bench.plan import overall
 from fastdraft_core.bench.surface import fit
 from fastdraft_core.decoding.explain import blame, what_limits, why_slower
 from fastdraft_core.events import PointMeasured, PointPredicted, SweepVerdict
 from fastdraft_core.events.sweeping import PointKey
+from fastdraft_core.results.overall import Setting, overall, recommended
 from fastdraft_core.results.store import Result
 
 #: Fewer points say nothing about a prediction.
 _FEWEST = 3
-Setting = tuple[str, int]
 
 
 def verdict(result: Result) -> SweepVerdict:
     """The recommendation over all tasks and temperatures, and how far it can be trusted."""
     measured, predicted = result.measured, result.predicted
-    setting = recommended(measured, len(result.groups))
+    found = recommended(measured)
+    setting = found[0] if found else None
     wins = setting is not None and _wins(_of(measured, setting))
     shared = [key for key in measured if key in predicted]
     r_squared, max_error = None, None
@@ -44,20 +44,6 @@ def verdict(result: Result) -> SweepVerdict:
         r_squared=r_squared,
         max_error=max_error,
     )
-
-
-def recommended(measured: Mapping[PointKey, PointMeasured], groups: int) -> Setting | None:
-    """The draft and gamma with the best geometric mean, of those measured on the most tasks and temperatures.
-
-    Two turns may look good by chance: points with a whole round over the prompts come before those without one.
-    """
-    whole = {key: point for key, point in measured.items() if point.repeats}
-    measured = whole or measured
-    means = overall({key: point.speedup for key, point in measured.items()})
-    counts = {setting: len(_of(measured, setting)) for setting in means}
-    most = max(counts.values(), default=0)
-    assert most <= groups
-    return max((s for s in means if counts[s] == most), key=lambda s: means[s], default=None)
 
 
 def _of(measured: Mapping[PointKey, PointMeasured], setting: Setting) -> list[PointMeasured]:

@@ -5,9 +5,11 @@ Exit codes: 0 done, 1 failed (or a check did not pass), 2 wrong usage, 130 inter
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 
+import msgspec
 import typer
 from rich.console import Console
 
@@ -26,6 +28,14 @@ app = typer.Typer(
 talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
+def print_json(value: object) -> None:
+    """``value``, such as an event, as one line of JSON on stdout, at once; in UTF-8 whatever stdout's encoding is."""
+    # What was printed before stands before it.
+    sys.stdout.flush()
+    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+    sys.stdout.buffer.flush()
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         print(__version__)
@@ -41,6 +51,9 @@ def _main(
 
 def main() -> None:
     """Run the command line; a failure is one sentence, its traceback goes to the log."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A character that its encoding lacks is shown by its number, as on stderr, and ends nothing.
+        sys.stdout.reconfigure(errors="backslashreplace")
     log = places.log_file("fastdraft")
     logging.basicConfig(filename=log, level=logging.INFO, format="%(asctime)s %(message)s")
     from fastdraft_core.cli import (  # noqa: F401 - they register themselves

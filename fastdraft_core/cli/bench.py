@@ -6,10 +6,9 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import typer
 
-from fastdraft_core.cli import app, options, talk
+from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.load_options import LoadOptions
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def bench(
         "sampling": sampling,
         "seed": seed,
     }
-    print(msgspec.json.encode(report(pair, found, costs, settings)).decode())
+    print_json(report(pair, found, costs, settings))
 
 
 def report(pair: Pair, found: list[Point], costs: Costs, settings: dict[str, Any]) -> dict[str, Any]:

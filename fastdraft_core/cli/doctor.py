@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
 import typer
 from rich.table import Table
 
-from fastdraft_core.cli import app, options, talk
+from fastdraft_core.cli import app, options, print_json, talk
 
 _MARKS = {"ok": ("✔", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
 
@@ -22,7 +21,7 @@ def doctor(json: options.Json = False) -> None:
     with talk.status("measuring memory bandwidth …"):
         found = list(checks())
     if json:
-        print(msgspec.json.encode(found).decode())
+        print_json(found)
     else:
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         for check in found:

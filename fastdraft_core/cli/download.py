@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fastdraft_core.cli import app, options, talk
+from fastdraft_core.cli import app, options, print_json, talk
 
 
 @app.command()
@@ -18,7 +18,6 @@ def download(
 ) -> None:
     """Download a model into the Hugging Face cache. Broken off, the same command goes on where it stopped."""
     from fastdraft_core.download import download as fetch
-    from fastdraft_core.events import encode
 
     work = fetch(name)
     with talk.status(f"asking the hub for {name} …") as status:
@@ -29,7 +28,7 @@ def download(
                 folder = end.value
                 break
             if json:
-                print(encode(told).decode().rstrip(), flush=True)
+                print_json(told)
             else:
                 status.update(f"{told.what}: {told.done / 1e9:.2f} of {told.total / 1e9:.2f} GB")
     talk.print(f"{name} is in the Hugging Face cache")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fastdraft_core.cli import app, options, talk
+from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import Block, Event, FirstToken, RunFinished, encode
+from fastdraft_core.events import Block, Event, FirstToken, RunFinished
 from fastdraft_core.load_options import LoadOptions
 from fastdraft_core.printable import printable
 
@@ -50,6 +50,7 @@ def generate(
 ) -> None:
     """Continue a prompt. Text goes to stdout as it is written; figures go to stderr."""
     from fastdraft_core.decoding.sampling import Sampling
+    from fastdraft_core.results.advice import USUAL_GAMMA
 
     mode = mode or ("sd" if draft else "ar")
     if mode not in ("ar", "sd"):
@@ -60,13 +61,13 @@ def generate(
     pair = options.load_pair(target, draft if mode == "sd" else "", load)
     sampling = Sampling(temperature, top_k, top_p)
     request = pair.request(text, max_new_tokens=length, sampling=sampling, seed=seed, chat=chat)
+    # Before the text, which nothing may interrupt.
+    gamma = gamma or (_calibrated(target, draft, temperature) if mode == "sd" else USUAL_GAMMA)
     if not json:
         _write(text)
-    gamma = gamma or _calibrated(target, draft if mode == "sd" else "", temperature)
     for event in pair.events(mode, text, request, gamma):
         if json:
-            sys.stdout.buffer.write(encode(event))
-            sys.stdout.buffer.flush()
+            print_json(event)
         else:
             _write("".join(_texts(event)))
         if isinstance(event, RunFinished):

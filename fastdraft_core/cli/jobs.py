@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import typer
 
-from fastdraft_core.cli import app, options, talk
+from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.errors import FastdraftError
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def listing(context: typer.Context, json: options.Json = False) -> None:
     views = list_jobs()
     if json:
         for view in views:
-            print(msgspec.json.encode(_data(view)).decode())
+            print_json(_data(view))
         return
     if not views:
         talk.print("There are no jobs yet; `fastdraft train RECIPE --detach` makes one.")
@@ -66,7 +65,10 @@ def show(name: Name, json: options.Json = False) -> None:
     from fastdraft_core.jobs.view import JobReader
 
     view = JobReader(find(name)).view(points=48)
-    print(msgspec.json.encode(_data(view)).decode() if json else "\n".join(summary(view)))
+    if json:
+        print_json(_data(view))
+    else:
+        print("\n".join(summary(view)))
 
 
 @jobs.command()
@@ -76,7 +78,6 @@ def follow(
     json: options.Json = False,
 ) -> None:
     """Print what a job does, line by line, until it ends. Ctrl-C leaves it running; exit code 1 if it failed."""
-    from fastdraft_core.events import encode
     from fastdraft_core.jobs.control import find
     from fastdraft_core.jobs.describe import describe
     from fastdraft_core.jobs.folder import EVENTS
@@ -91,7 +92,10 @@ def follow(
         state, error = _now(folder)
         events = log.read()
         for event in events[-lines:] if first and lines else () if first else events:
-            print(encode(event).decode().rstrip() if json else describe(event), flush=True)
+            if json:
+                print_json(event)
+            else:
+                print(describe(event), flush=True)
         if state != told:
             talk.print(f"job {name} is {state}{': ' if error else ''}{error}")
         if state not in ACTIVE:

@@ -130,15 +130,18 @@ def gammas(text: str) -> list[int]:
     """``1-8`` or ``1,3,5`` as numbers.
 
     Raises:
-        FastdraftError: it is neither, or a number is below 1.
+        FastdraftError: it is neither, a range has no numbers, or a number is below 1.
     """
     try:
         found: set[int] = set()
         for part in text.split(","):
             first, dash, last = part.partition("-")
-            found.update(range(int(first), int(last if dash else first) + 1))
+            numbers = range(int(first), int(last if dash else first) + 1)
+            if not numbers:
+                raise ValueError(f"{part} runs backwards")
+            found.update(numbers)
     except ValueError as error:
         raise FastdraftError(f"--gamma {text} is not understood; write for example 4, 1-8 or 1,3,5.") from error
-    if not found or min(found) < 1:
+    if min(found) < 1:
         raise FastdraftError("gamma counts drafted tokens and starts at 1.")
     return sorted(found)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from fastdraft_core.events import Planned, encode
+from fastdraft_core.cli import print_json
+from fastdraft_core.events import Planned
 from fastdraft_core.jobs.describe import in_bytes, span
 from fastdraft_core.training.recipe import Recipe
 
@@ -19,7 +20,7 @@ def show_plan(recipe: Recipe, *, stage: str, device: str, json: bool) -> None:
 
     planned = plan(recipe, only=stage or None)
     if json:
-        print(encode(planned).decode().rstrip())
+        print_json(planned)
         return
     for line in plan_lines(planned):
         print(line)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from fastdraft_core.cli import app, options, talk
-from fastdraft_core.events import Previewed, encode
+from fastdraft_core.cli import app, options, print_json, talk
+from fastdraft_core.events import Previewed
 from fastdraft_core.printable import printable
 
 
@@ -34,7 +34,7 @@ def preview(
     with talk.status("reading …"):
         for sample in look(loaded, source or list(used), count):
             if json:
-                print(encode(sample).decode().rstrip(), flush=True)
+                print_json(sample)
             else:
                 _show(sample)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fastdraft_core.cli import app, options, talk
+from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.printable import printable
 
@@ -42,8 +43,6 @@ def alone(context: typer.Context) -> None:
 @results.command("list")
 def list_results(json: options.Json = False) -> None:
     """Every result, the newest last, with the first sentence of its verdict."""
-    import msgspec
-
     from fastdraft_core.results import store
 
     names = store.names()
@@ -65,7 +64,7 @@ def list_results(json: options.Json = False) -> None:
                 "points": result.total,
                 "verdict": words,
             }
-            print(msgspec.json.encode(row).decode())
+            print_json(row)
         else:
             print(printable(f"{name}  {len(result.measured)}/{result.total} {state}  {words}"))
 
@@ -128,7 +127,8 @@ def export(
         return
     text = {Format.MD: as_markdown, Format.CSV: as_csv, Format.JSON: as_json}[form](result)
     if output is None:
-        print(text, end="")
+        # The bytes that a file would have, for whoever redirects them into one.
+        sys.stdout.buffer.write(text.encode("utf-8"))
     else:
         _write(output, text)
 

@@ -7,7 +7,7 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from types import FrameType
@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fastdraft_core.cli import app, options, talk
+from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import Event, PointMeasured, RepeatDropped, SweepProgress, encode
+from fastdraft_core.events import Event, PointMeasured, RepeatDropped, SweepProgress
 from fastdraft_core.load_options import LoadOptions
 
 if TYPE_CHECKING:
     from fastdraft_core.bench.lineup import Lineup
     from fastdraft_core.bench.tasks import Task
-    from fastdraft_core.results.store import Result
+    from fastdraft_core.results.store import Result, Writer
 
 #: As for ``fastdraft bench``: shorter runs have hardly a block in them.
 _SHORTEST = 8
@@ -74,7 +74,7 @@ def sweep(
     from fastdraft_core.bench.lineup import choose_drafts
     from fastdraft_core.bench.setup import Settings, new_plan
     from fastdraft_core.bench.tasks import file_task, load_tasks
-    from fastdraft_core.results.store import Result
+    from fastdraft_core.results import store
 
     seconds = _duration(budget)
     if 0 < length < _SHORTEST:
@@ -82,7 +82,9 @@ def sweep(
             f"--length {length} is too short to measure blocks of drafted tokens; use {_SHORTEST} or more, or 0 for each task's own."
         )
     if resume:
-        _run(*_resumed(resume, trust=load.trust_remote_code), seconds, json=json)
+        # Before the result is read: from here on no other process adds to it.
+        write = store.writer(store.find(resume))
+        _run(*_resumed(write.name, trust=load.trust_remote_code), write, seconds, json=json)
         return
     chosen = _preset(preset, gamma=gamma, temperature=temperature, task=task)
     settings = Settings(
@@ -102,7 +104,7 @@ def sweep(
     lineup = _load(target, drafts, load)
     tasks = [t.fitted(list(lineup.values())) for t in tasks]
     plan = new_plan(lineup, load, tasks, settings, shlex.join(["fastdraft", *sys.argv[1:]]))
-    _run(lineup, tasks, Result(plan), seconds, json=json)
+    _run(lineup, tasks, store.Result(plan), store.writer(plan.name), seconds, json=json, begins=[plan])
 
 
 def _resumed(name: str, *, trust: bool) -> tuple[Lineup, list[Task], Result]:
@@ -110,11 +112,11 @@ def _resumed(name: str, *, trust: bool) -> tuple[Lineup, list[Task], Result]:
     from fastdraft_core.bench.setup import check_same, tasks_of
     from fastdraft_core.results import store
 
-    result = store.read(store.find(name))
+    result = store.read(name)
     plan = result.plan
-    load = LoadOptions(**plan.load, trust_remote_code=trust)
+    load, unfitted = LoadOptions(**plan.load, trust_remote_code=trust), tasks_of(plan)
     lineup = _load(plan.target.name, [card.name for card in plan.drafts], load)
-    tasks = [t.fitted(list(lineup.values())) for t in tasks_of(plan)]
+    tasks = [t.fitted(list(lineup.values())) for t in unfitted]
     check_same(plan, lineup, tasks)
     return lineup, tasks, result
 
@@ -136,15 +138,22 @@ def _load(target: str, drafts: list[str], load: LoadOptions) -> Lineup:
     return lineup
 
 
-def _run(lineup: Lineup, tasks: list[Task], result: Result, budget: float, *, json: bool) -> None:
-    """Sweep, show and keep every event, and end with the verdict and the tables."""
+def _run(
+    lineup: Lineup,
+    tasks: list[Task],
+    result: Result,
+    write: Writer,
+    budget: float,
+    *,
+    json: bool,
+    begins: Sequence[Event] = (),
+) -> None:
+    """Sweep, show and keep every event, those of ``begins`` first, and end with the verdict and the tables."""
     from fastdraft_core.bench.sweep import sweep as events
     from fastdraft_core.results import store
     from fastdraft_core.results.export import as_markdown
 
-    write = store.writer(result.plan.name)
-    begins = [] if result.costs or result.measured else [result.plan]
-    talk.print(f"result {result.plan.name} in {store.folder(result.plan.name)}")
+    talk.print(f"result {write.name} in {store.folder(write.name)}")
     with _stopping() as stop, _display(json=json) as show:
         for event in chain(begins, events(lineup, tasks, result, budget, stop)):
             write(event)
@@ -154,7 +163,7 @@ def _run(lineup: Lineup, tasks: list[Task], result: Result, budget: float, *, js
     assert result.finished is not None, "a sweep ends with this event"
     if result.finished.reason != "complete":
         why = "The budget is spent" if result.finished.reason == "budget" else "Stopped"
-        talk.print(f"{why}. Go on with: fastdraft sweep --resume {result.plan.name}")
+        talk.print(f"{why}. Go on with: fastdraft sweep --resume {write.name}")
     if result.finished.reason == "stopped":
         raise typer.Exit(130)
 
@@ -186,7 +195,7 @@ def _display(*, json: bool) -> Iterator[Callable[[Event], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     if json:
-        yield lambda event: print(encode(event).decode(), end="", flush=True)
+        yield print_json
         return
     columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("points · {task.fields[left]} · {task.description}"))
     with Progress(*columns, console=talk, transient=True) as progress:

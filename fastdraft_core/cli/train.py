@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fastdraft_core import places
-from fastdraft_core.cli import app, options, talk
+from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.cli.plan import show_plan
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import encode
 
 if TYPE_CHECKING:
     from fastdraft_core.training.recipe import Recipe
@@ -109,7 +108,10 @@ def _train_here(folder: Path, json: bool) -> None:
     try:
         with stop.on_signals():
             for event in run_queued(folder, stop):
-                print(encode(event).decode().rstrip() if json else describe(event), flush=True)
+                if json:
+                    print_json(event)
+                else:
+                    print(describe(event), flush=True)
     except Interrupted:
         talk.print("stopped at a checkpoint; the same command goes on from there")
         raise

@@ -27,7 +27,7 @@ def pinned(name: str, key: Any, read: Callable[[], _T], kind: type[_T]) -> _T:
     with filelock.FileLock(f"{path}.lock"):
         try:
             return msgspec.json.decode(path.read_bytes(), type=kind)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             found = read()
             write_atomic(path, msgspec.json.encode(found))
             return found

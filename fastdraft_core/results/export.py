@@ -117,21 +117,17 @@ def _cell(result: Result, key: PointKey) -> str:
 def _points(result: Result) -> Iterator[str]:
     """How fast, why, and at what price: three tables of the measured points, the fastest first."""
     points = sorted(result.measured.values(), key=lambda p: -p.speedup)
-    price = (_PRICE_HEADS, lambda point, guess: _price(point, cached=result.cached(point.draft)))
-    for headers, cells in (_SPEED, _REASONS, price):
+    for headers, cells in (_SPEED, _REASONS, _PRICE):
         rows = [
-            [
-                f"{p.draft} gamma {p.gamma}, {result.label(p.task, p.temperature)}",
-                *cells(p, result.predicted.get(p.key)),
-            ]
-            for p in points
+            [f"{p.draft} gamma {p.gamma}, {result.label(p.task, p.temperature)}", *cells(result, p)] for p in points
         ]
         # What no point knows, such as energy, has no column.
         kept = [i for i in range(len(headers)) if any(row[i] for row in rows)]
         yield table([headers[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
 
-def _speed(point: PointMeasured, guess: PointPredicted | None) -> list[str]:
+def _speed(result: Result, point: PointMeasured) -> list[str]:
+    guess = result.predicted.get(point.key)
     return [
         f"{point.speedup:.2f} ({point.low:.2f}–{point.high:.2f})" + ("" if point.reached else "?"),
         "" if point.prompts_low is None else f"{point.prompts_low:.2f}–{point.prompts_high:.2f}",
@@ -141,8 +137,7 @@ def _speed(point: PointMeasured, guess: PointPredicted | None) -> list[str]:
     ]
 
 
-def _reasons(point: PointMeasured, guess: PointPredicted | None) -> list[str]:
-    del guess
+def _reasons(_: Result, point: PointMeasured) -> list[str]:
     m, cost = point.metrics, point.cost
     return [
         f"{m.acceptance:.3f}",
@@ -155,11 +150,11 @@ def _reasons(point: PointMeasured, guess: PointPredicted | None) -> list[str]:
     ]
 
 
-def _price(point: PointMeasured, *, cached: bool) -> list[str]:
+def _price(result: Result, point: PointMeasured) -> list[str]:
     share = "" if point.bandwidth_share is None else f"{point.bandwidth_share:.0%}"
     return [
         f"{point.metrics.gigabytes_per_second:.1f}",
-        "cache-bound" if cached else share,
+        "cache-bound" if result.cached(point.draft) else share,
         "" if point.joules_per_token is None else f"{point.joules_per_token:.2f}",
         "" if point.baseline_joules_per_token is None else f"{point.baseline_joules_per_token:.2f}",
         "" if point.peak_memory is None else f"{point.peak_memory / 1e6:.0f}",
@@ -171,7 +166,7 @@ def _price(point: PointMeasured, *, cached: bool) -> list[str]:
 
 _SPEED = (("point", "speed-up (95 %)", "others", "predicted", "t/s", "AR t/s"), _speed)
 _REASONS = (("point", "accepted", "tau", "MBSU", "by bytes", "c", "v", "overhead"), _reasons)
-_PRICE_HEADS = ("point", "GB/s", "of peak", "J/token", "AR J/token", "peak MB", "more MB", "repeats", "dropped")
+_PRICE = (("point", "GB/s", "of peak", "J/token", "AR J/token", "peak MB", "more MB", "repeats", "dropped"), _price)
 
 
 def _conditions(result: Result) -> Iterator[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import filelock
 import msgspec
@@ -164,10 +165,11 @@ def parse(lines: Sequence[bytes], where: str) -> Result:
     for number, line in enumerate(lines, 1):
         try:
             event = decode_message(line)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             schema = re.search(rb'"schema":"([^"]*)"', line[:300])
-            if number == 1 and schema and schema[1].decode() != SCHEMA:
-                raise _foreign(where, schema[1].decode()) from error
+            named = schema[1].decode(errors="replace") if schema else SCHEMA
+            if number == 1 and named != SCHEMA:
+                raise _foreign(where, named) from error
             raise FastdraftError(f"{where}, line {number} is damaged ({error}).") from error
         if result is not None:
             result.add(event)
@@ -182,8 +184,34 @@ def parse(lines: Sequence[bytes], where: str) -> Result:
     return result
 
 
-def writer(name: str) -> Callable[[Event], None]:
-    """A function that appends an event to a result, if it is one to keep, and lets the disk have it at once.
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Appends to the result ``name``. As long as there is one, no other process can write there."""
+
+    name: str
+    _file: BinaryIO
+    _lock: filelock.BaseFileLock
+
+    def __call__(self, event: Event) -> None:
+        """Append ``event``, if it is one to keep, and let the disk have it at once.
+
+        Raises:
+            FastdraftError: it cannot be written, such as to a full disk.
+        """
+        if not isinstance(event, KEPT):
+            return
+        try:
+            self._file.write(encode(event))
+            self._file.flush()
+        except OSError as error:
+            raise FastdraftError(
+                f"The result {self.name} cannot be written ({error.strerror or error}). What was measured before is kept; "
+                f"go on with: fastdraft sweep --resume {self.name}"
+            ) from error
+
+
+def writer(name: str) -> Writer:
+    """The writer of a result that is there or begins.
 
     Raises:
         FastdraftError: the folder cannot be written, or another process is writing this result.
@@ -193,7 +221,7 @@ def writer(name: str) -> Callable[[Event], None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
-        file = path.open("ab", buffering=0)
+        file = path.open("ab")
         # Half a line of a sweep that was killed. Nothing is written anew, so nothing whole can get lost.
         file.truncate(path.read_bytes().rfind(b"\n") + 1)
     except filelock.Timeout as error:
@@ -202,14 +230,7 @@ def writer(name: str) -> Callable[[Event], None]:
         ) from error
     except OSError as error:
         raise FastdraftError(f"The result {path.parent} cannot be written ({error.strerror or error}).") from error
-
-    def write(event: Event) -> None:
-        # As long as somebody may write, nobody else does.
-        assert lock.is_locked
-        if isinstance(event, KEPT):
-            file.write(encode(event))
-
-    return write
+    return Writer(name, file, lock)
 
 
 def _foreign(where: str, schema: str) -> FastdraftError:

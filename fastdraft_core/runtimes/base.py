@@ -6,6 +6,7 @@ from typing import Protocol
 
 import torch
 
+from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import ModelCard
 
 
@@ -44,3 +45,16 @@ class Runtime(Protocol):
     def synchronize(self) -> None:
         """Wait until the device has done what it was asked, so that a clock may be read; nothing where passes return done."""
         ...
+
+
+def check_room(runtime: Runtime, needed: int) -> None:
+    """That ``needed`` tokens fit into the model's context.
+
+    Raises:
+        FastdraftError: they do not.
+    """
+    if needed > runtime.context_length:
+        raise FastdraftError(
+            f"{runtime.card.name} has a context of {runtime.context_length} tokens and this needs {needed}. "
+            "Shorten the prompt or ask for fewer tokens."
+        )

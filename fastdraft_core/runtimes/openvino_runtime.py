@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import ModelCard
+from fastdraft_core.runtimes.base import check_room
 
 Array = npt.NDArray[np.generic]
 
@@ -69,11 +69,7 @@ class OpenVinoRuntime:
 
     def _read(self, ids: list[int], keep: int) -> torch.Tensor:
         past = self._length
-        if past + len(ids) > self.context_length:
-            raise FastdraftError(
-                f"{self.card.name} has a context of {self.context_length} tokens and this needs {past + len(ids)}. "
-                "Shorten the prompt or ask for fewer tokens."
-            )
+        check_room(self, past + len(ids))
         logits = self._passes.read(ids, past, keep)
         self._length = past + len(ids)
         # The one copy: the caller's own rows, cut to the vocabulary.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from fastdraft_core.devices import synchronize
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import ModelCard
+from fastdraft_core.runtimes.base import check_room
 from fastdraft_core.runtimes.cache import RewindableCache
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ class TorchRuntime:
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.kv_bytes_per_token = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize
         self._cache = RewindableCache()
-        self._wait = _waiting(model.device)
+        # The model's own property looks through its parameters.
+        self._device = model.device
         # A ready mask saves transformers' own mask building in every pass; windows need theirs, and so do
         # ALiBi and the older models, which read distances out of a two-dimensional one.
         alibi = getattr(config, "alibi", False) or not getattr(model, "_supports_sdpa", False)
@@ -61,21 +62,15 @@ class TorchRuntime:
 
     def synchronize(self) -> None:
         """Wait for a device that works on its own (CUDA, XPU, Gaudi); nothing on a CPU."""
-        if self._wait is not None:
-            self._wait()
+        synchronize(self._device)
 
     @torch.inference_mode()
     def _pass(self, ids: list[int], keep: int) -> torch.Tensor:
         past = self.length
-        if past + len(ids) > self.context_length:
-            raise FastdraftError(
-                f"{self.card.name} has a context of {self.context_length} tokens and this needs {past + len(ids)}. "
-                "Shorten the prompt or ask for fewer tokens."
-            )
-        device = self.model.device
+        check_room(self, past + len(ids))
         output: Any = self.model(
-            input_ids=torch.tensor([ids], device=device),
-            position_ids=torch.arange(past, past + len(ids), device=device)[None],
+            input_ids=torch.tensor([ids], device=self._device),
+            position_ids=torch.arange(past, past + len(ids), device=self._device)[None],
             attention_mask=self._mask(past, len(ids)),
             past_key_values=self._cache,
             use_cache=True,
@@ -93,16 +88,7 @@ class TorchRuntime:
         if not self._plain_mask or past == 0 or count == 1:
             return None
         mask = torch.full((count, past + count), torch.finfo(self.model.dtype).min, dtype=self.model.dtype)
-        return mask.triu_(past + 1)[None, None].to(self.model.device)
-
-
-def _waiting(device: torch.device) -> Callable[[], None] | None:
-    """What waits for the work queued on ``device``; None where nothing queues."""
-    if device.type == "cpu":
-        return None
-    backend: Any = getattr(torch, device.type, None)
-    # Gaudi has one device a process, and its function takes none.
-    return backend.synchronize if device.type == "hpu" else functools.partial(backend.synchronize, device)
+        return mask.triu_(past + 1)[None, None].to(self._device)
 
 
 def context_length(config: PretrainedConfig) -> int:

@@ -13,11 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.weights import TRAINER
 
 if TYPE_CHECKING:
     import torch
 
-_TRAINER = "trainer.safetensors"
 #: What of a ``Trainer`` is kept as text.
 _STATE = ("step", "best", "shards", "reached", "held_out", "judged")
 
@@ -56,7 +56,7 @@ def save_checkpoint(folder: Path, model: Any, tokenizer: Any, trainer: Trainer |
         model.save_pretrained(building)
         tokenizer.save_pretrained(building)
         if trainer is not None:
-            _save_trainer(building / _TRAINER, trainer)
+            _save_trainer(building / TRAINER, trainer)
         flush(building)
         if folder.exists():
             # One that a kill left behind would stand in the way of every later checkpoint.
@@ -80,7 +80,7 @@ def load_trainer(folder: Path, *, tensors: bool = True) -> Trainer:
     Raises:
         FastdraftError: the file is missing or damaged.
     """
-    path = folder / _TRAINER
+    path = folder / TRAINER
     try:
         with safe_open(path, framework="pt") as file:
             state = json.loads(file.metadata()["state"])

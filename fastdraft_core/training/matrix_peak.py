@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import psutil
@@ -16,6 +15,8 @@ import torch
 
 from fastdraft_core import places
 from fastdraft_core.bandwidth import machine_id
+from fastdraft_core.devices import synchronize
+from fastdraft_core.files import remember, remembered
 from fastdraft_core.training.precision import training_dtype
 
 _SIZES = (512, 1024, 2048, 4096, 8192)
@@ -34,13 +35,13 @@ class MatrixPeak(msgspec.Struct, frozen=True):
 
 def matrix_peak(device: torch.device) -> float:
     """Measured peak FLOP/s of one process on ``device`` in its training format; kept, or measured in under a second."""
-    kept = _kept()
+    kept = remembered(_file(), dict[str, MatrixPeak]) or {}
     key = f"{machine_id()} {device.type} {training_dtype(device.type)} {torch.get_num_threads()} threads"
     if key not in kept or kept[key].busy:
         fresh = _measure(device)
         # A busy machine hides some of the peak and never adds to it.
         kept[key] = fresh if key not in kept or fresh.flops > kept[key].flops else kept[key]
-        _keep(kept)
+        remember(_file(), kept)
     return kept[key].flops
 
 
@@ -65,28 +66,5 @@ def _seconds(matrix: torch.Tensor) -> float:
     return time.perf_counter() - begin
 
 
-def synchronize(device: torch.device) -> None:
-    """Wait until ``device`` has done what it was given; a CPU has."""
-    if device.type != "cpu":
-        backend: Any = getattr(torch, device.type)
-        backend.synchronize()
-
-
 def _file() -> Path:
     return places.cache() / "matrix-peak.json"
-
-
-def _kept() -> dict[str, MatrixPeak]:
-    try:
-        return msgspec.json.decode(_file().read_bytes(), type=dict[str, MatrixPeak])
-    except (OSError, msgspec.MsgspecError):
-        return {}
-
-
-def _keep(peaks: dict[str, MatrixPeak]) -> None:
-    """Keep the figures; a cache that cannot be written only costs the next measurement."""
-    try:
-        _file().parent.mkdir(parents=True, exist_ok=True)
-        _file().write_bytes(msgspec.json.format(msgspec.json.encode(peaks)))
-    except OSError:
-        return

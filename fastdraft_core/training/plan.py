@@ -143,9 +143,7 @@ def _synthesis_tokens(recipe: Recipe, stages: dict[str, Stage]) -> int:
 
 
 def _free_disk(folder: Path) -> int:
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
+    return shutil.disk_usage(places.existing_parent(folder)).free
 
 
 def _free_memory(device: torch.device) -> int | None:

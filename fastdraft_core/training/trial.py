@@ -13,11 +13,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from fastdraft_core.devices import synchronize
 from fastdraft_core.drafts.architecture import new_model
 from fastdraft_core.training.batches import read_step
 from fastdraft_core.training.flops import flops_per_token
 from fastdraft_core.training.loop import StageRun, prepare_module
-from fastdraft_core.training.matrix_peak import matrix_peak, synchronize
+from fastdraft_core.training.matrix_peak import matrix_peak
 from fastdraft_core.training.optimizers import make_optimizers
 from fastdraft_core.training.recipe import Stage, tokens_per_step
 from fastdraft_core.training.step import gradients, update

@@ -34,7 +34,7 @@ def live(pilot: Pilot[None]) -> LiveScreen:
     return next(screen for screen in pilot.app.screen_stack if isinstance(screen, LiveScreen))
 
 
-async def wait_for(pilot: Pilot[None], what: Callable[[], object], seconds: float = 40.0) -> None:
+async def wait_for(pilot: Pilot[None], what: Callable[[], object], seconds: float = 120.0) -> None:
     """Wait until ``what`` is true; fail where it does not come true in time."""
     end = monotonic() + seconds
     while not what():

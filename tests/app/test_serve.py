@@ -44,7 +44,7 @@ async def page(address: str) -> AsyncIterator[ClientWebSocketResponse]:
         yield opened
 
 
-async def read_until(opened: ClientWebSocketResponse, text: bytes, seconds: float = 30.0) -> bytes:
+async def read_until(opened: ClientWebSocketResponse, text: bytes, seconds: float = 120.0) -> bytes:
     """What the page got, up to ``text``."""
     got = b""
     async with asyncio.timeout(seconds):

@@ -53,9 +53,10 @@ def test_the_counters_of_this_machine_go_on() -> None:
     assert disturbance(before, before, 1) == ""
 
 
-def zone(root: Path, name: str, microjoules: int) -> Path:
+def zone(root: Path, name: str, microjoules: int, what: str = "package") -> Path:
     folder = root / name
     folder.mkdir(exist_ok=True)
+    (folder / "name").write_text(f"{what}\n")
     (folder / "energy_uj").write_text(f"{microjoules}\n")
     (folder / "max_energy_range_uj").write_text("1000000000\n")
     return folder
@@ -72,6 +73,17 @@ def test_energy_of_all_packages_and_no_part_twice(tmp_path: Path) -> None:
     zone(tmp_path, "intel-rapl:0:0", 900_000_000)
     zone(tmp_path, "intel-rapl:1", 8_000_000)
     assert energy.joules(before, energy.read()) == pytest.approx(2 + 3)
+
+
+def test_the_whole_platform_is_no_package(tmp_path: Path) -> None:
+    """Laptops have a zone of the whole platform beside the package inside it: both together would count twice."""
+    zone(tmp_path, "intel-rapl:0", 0, "package-0")
+    zone(tmp_path, "intel-rapl:1", 0, "psys")
+    energy = Energy(tmp_path)
+    before = energy.read()
+    zone(tmp_path, "intel-rapl:0", 2_000_000, "package-0")
+    zone(tmp_path, "intel-rapl:1", 5_000_000, "psys")
+    assert energy.joules(before, energy.read()) == pytest.approx(2)
 
 
 def test_no_energy_where_the_machine_tells_none(tmp_path: Path) -> None:

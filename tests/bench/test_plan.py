@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastdraft_core.bench.plan import BATCH, measuring_order, next_batch, overall
+from fastdraft_core.bench.plan import BATCH, measuring_order, next_batch
 from fastdraft_core.events.sweeping import PointKey
 
 GRID = st.dictionaries(
@@ -58,8 +58,3 @@ def test_every_point_is_measured_once(speedups: dict[PointKey, float]) -> None:
         assert not done.intersection(batch)
         done.update(batch)
     assert done == speedups.keys()
-
-
-def test_the_whole_is_a_geometric_mean() -> None:
-    """Twice as fast on one task and half as fast on the other is no gain."""
-    assert overall({("S", 2, 0.0, "code"): 2.0, ("S", 2, 0.0, "text"): 0.5}) == {("S", 2): 1.0}

@@ -120,6 +120,8 @@ def test_differences_are_marked(cli: Cli) -> None:
     ("arguments", "words"),
     [
         (["--gamma", "0-3"], "starts at 1"),
+        (["--gamma", "5-3"], "--gamma 5-3 is not understood"),
+        (["--gamma", "1,5-3"], "--gamma 1,5-3 is not understood"),
         (["--temperature", "warm"], "--temperature warm is not understood"),
         (["--temperature", "-1"], "not understood"),
         (["--within", "0%"], "--within 0% is not understood"),
@@ -141,6 +143,36 @@ def test_wrong_values_are_answered_before_loading(cli: Cli, arguments: list[str]
     assert words in err
     assert err.count("\n") == 1
     assert store.names() == []
+
+
+def test_a_result_that_another_process_writes_is_refused_before_loading(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it adds meanwhile would be missed, and loading for minutes only to be refused is no answer either."""
+
+    def load(*_: object) -> None:
+        raise AssertionError("loaded")
+
+    write = store.writer("a")
+    write(plan(name="a"))
+    monkeypatch.setattr("fastdraft_core.bench.lineup.load_lineup", load)
+    code, out, err = cli("sweep", "--resume", "a")
+    assert (code, out) == (1, "")
+    assert "Another process is writing the result a" in err
+
+
+def test_a_sweep_that_ended_with_its_plan_goes_on_in_its_own_folder(cli: Cli, ask: list[str]) -> None:
+    """Killed before anything was measured and renamed since: the plan is not written again, and no second folder appears."""
+    assert cli(*ask)[0] == 0
+    kept = store.folder(store.names()[0]).rename(store.folder("kept"))
+    events = kept / "events.jsonl"
+    events.write_bytes(events.read_bytes().split(b"\n")[0] + b"\n")
+    code, _, err = cli("sweep", "--resume", "kept")
+    assert (code, "result kept in" in err) == (0, True)
+    assert store.names() == ["kept"]
+    lines = [decode_message(line) for line in events.read_bytes().splitlines()]
+    assert sum(isinstance(event, SweepStarted) for event in lines) == 1
+    assert len(store.read("kept").measured) == 2
 
 
 def test_going_on_needs_the_same_models_and_prompts(

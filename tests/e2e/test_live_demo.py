@@ -29,11 +29,11 @@ def session(home: Path) -> Iterator[Session]:
 def test_the_app_opens_on_a_real_comparison(session: Session) -> None:
     """The first command of the README: a recording at once, then both runs are measured here and replayed together."""
     session.read_until(b"Recording")
-    session.read_until(b"timing the", seconds=120)
+    session.read_until(b"timing the")
     session.output = b""
-    session.read_until(b"replayed together", seconds=120)
+    session.read_until(b"replayed together")
     # Or identical up to a near-tie: where the processor computes in bf16, a block may round otherwise than a step.
-    session.read_until(b" identical", seconds=60)
+    session.read_until(b" identical")
     engines = session.engines()
     assert engines
     os.write(session.fd, b"q")
@@ -48,16 +48,16 @@ def test_a_killed_engine_is_reported_and_one_key_restarts_it(session: Session) -
     killed = []
     for moment in ("loading", "timing"):
         if moment == "timing":
-            session.read_until(b"timing the", seconds=120)
+            session.read_until(b"timing the")
         (engine,) = session.engines()
         killed.append(engine)
         session.output = b""
         os.kill(engine, signal.SIGKILL)
-        session.read_until(b"signal 9", seconds=30)
+        session.read_until(b"signal 9")
         session.output = b""
         os.write(session.fd, b"r")
-    session.read_until(b"timing the", seconds=120)
-    session.read_until(b"replayed together", seconds=120)
+    session.read_until(b"timing the")
+    session.read_until(b"replayed together")
     assert not any(map(alive, killed))
     os.write(session.fd, b"q")
     assert session.ended() == 0

@@ -17,9 +17,9 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals on Windows"),
     pytest.mark.slow,
 ]
-PATIENCE = 240.0
+PATIENCE = 600.0
 OPTIONS = {
-    "drafts": "demo:S", "gamma": "1,3", "task": "code", "prompts": "1", "length": "24", "within": "50%", "budget": "3m",
+    "drafts": "demo:S", "gamma": "1,3", "task": "code", "prompts": "1", "length": "24", "within": "50%", "budget": "9m",
 }  # fmt: skip
 
 

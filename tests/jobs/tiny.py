@@ -11,7 +11,7 @@ from fastdraft_core.jobs import processes
 from fastdraft_core.jobs.record import Record, State, read_record
 from fastdraft_core.training.recipe import Recipe, parse_recipe
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 #: Tokens of one optimizer step.
 STEP_TOKENS = 64
 

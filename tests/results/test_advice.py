@@ -44,6 +44,13 @@ def test_the_newest_sweep_of_this_machine_counts() -> None:
         assert calibrated_gamma(*pair, CPU) == (USUAL_GAMMA, "")
 
 
+def test_a_first_look_does_not_outdo_a_whole_round() -> None:
+    """Two turns may look good by chance: gamma 8 with two is not advised where gamma 4 was measured in whole rounds."""
+    lucky = measured(DRAFT, 8, "code", 3.0, repeats=0, reach=2.0)
+    keep("20260101-000000-demo", measured(DRAFT, 4, "code", 1.5), lucky)
+    assert calibrated_gamma("demo", DRAFT, 0.0, CPU).gamma == 4
+
+
 def test_without_any_sweep_it_is_the_usual_one() -> None:
     """A fresh machine."""
     assert calibrated_gamma("demo", DRAFT, 0.0, CPU) == (USUAL_GAMMA, "")

@@ -66,11 +66,41 @@ def test_two_sweeps_do_not_write_one_result() -> None:
     assert other() == "free\n"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no file's size")
+def test_a_full_disk_is_told_and_what_was_written_can_go_on() -> None:
+    """The disk takes half a line: one sentence, and the result is neither damaged nor lost."""
+    code = (
+        "import resource, signal\n"
+        "from fastdraft_core.errors import FastdraftError\n"
+        "from fastdraft_core.results import store\n"
+        "from tests.bench.points import measured, plan\n"
+        "write = store.writer('r')\n"
+        "write(plan(name='r'))\n"
+        "size = (store.folder('r') / 'events.jsonl').stat().st_size\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (size + 50, resource.RLIM_INFINITY))\n"
+        "try: write(measured())\n"
+        "except FastdraftError as error: print(error.message)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "The result r cannot be written" in done.stdout
+    assert "--resume r" in done.stdout
+    assert store.read("r").measured == {}
+    store.writer("r")(measured(gamma=4))
+    assert [p.gamma for p in store.read("r").measured.values()] == [4]
+
+
 def test_damage_is_named_with_its_line() -> None:
     """A line that is no event is not skipped in silence."""
     path = keep("r", measured())
     path.write_bytes(path.read_bytes() + b"{}\n")
     with pytest.raises(FastdraftError, match=r"events.jsonl, line 3 is damaged"):
+        store.read("r")
+    path.write_bytes(encode(plan(name="r")) + encode(measured()).replace(b'"task":"', b'"task":"\xff'))
+    with pytest.raises(FastdraftError, match=r"events.jsonl, line 2 is damaged"):
+        store.read("r")
+    path.write_bytes(encode(plan(name="r")).replace(b'"schema":"', b'"schema":"\xff'))
+    with pytest.raises(FastdraftError, match="has the schema"):
         store.read("r")
     path.write_bytes(encode(measured()))
     with pytest.raises(FastdraftError, match="does not begin with the plan"):

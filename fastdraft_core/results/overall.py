@@ -1,0 +1,34 @@
+"""How fast a draft with a gamma is on the whole: over all tasks and temperatures."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+
+from fastdraft_core.events import PointMeasured
+from fastdraft_core.events.sweeping import PointKey
+
+Setting = tuple[str, int]
+"""Draft and gamma."""
+
+
+def overall(speedups: Mapping[PointKey, float]) -> dict[Setting, float]:
+    """The geometric mean over tasks and temperatures, for each draft and gamma."""
+    by_setting: dict[Setting, list[float]] = {}
+    for (draft, gamma, _, _), speedup in speedups.items():
+        by_setting.setdefault((draft, gamma), []).append(math.log(max(speedup, 1e-9)))
+    return {setting: math.exp(sum(logs) / len(logs)) for setting, logs in by_setting.items()}
+
+
+def recommended(measured: Mapping[PointKey, PointMeasured]) -> tuple[Setting, float] | None:
+    """The setting with the best mean speed-up, of those measured on the most tasks and temperatures, and that mean.
+
+    Two turns may look good by chance: points with a whole round over the prompts come before those without one.
+    """
+    counted = {key: point for key, point in measured.items() if point.repeats} or measured
+    means = overall({key: point.speedup for key, point in counted.items()})
+    counts = Counter(key[:2] for key in counted)
+    most = max(counts.values(), default=0)
+    widest = [(setting, mean) for setting, mean in means.items() if counts[setting] == most]
+    return max(widest, key=lambda found: found[1], default=None)
