@@ -121,7 +121,8 @@ def costs_of(baseline: Sequence[Pass], blocks: Sequence[Pass], max_gamma: int) -
     for width in range(1, max_gamma + 1):
         seen = [p.verify_seconds for p in blocks if len(p.drafted) == width]
         verify.append(_mean(seen) / step if seen else verify[-1])
-    drafting = [p.draft_seconds / len(p.drafted) for p in blocks if p.drafted]
+    # By step, not by block: the first step of a block may read two tokens, which long blocks spread over more of them.
+    drafting = [p.draft_seconds / len(p.drafted) for p in blocks for _ in p.drafted]
     overhead = _mean([p.overhead_seconds for p in blocks])
     return Costs(step, verify, _mean(drafting) / step if drafting else 0.0, overhead / step)
 

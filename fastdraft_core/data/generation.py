@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from fastdraft_core.decoding.sampling import draw_rows
 from fastdraft_core.runtimes.cache import RewindableCache
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def continue_batch(
         logits = logits[:, -1, :vocab_size].float()
         finite = logits.amax(-1, keepdim=True).isfinite()
         logits = torch.where(finite, logits, 0.0)
-        sampled = torch.multinomial((logits / heat.clamp(min=1e-6)).softmax(-1), 1, generator=stream)
+        sampled = draw_rows((logits / heat.clamp(min=1e-6)).softmax(-1), stream)
         ids = torch.where(heat == 0, logits.argmax(-1, keepdim=True), sampled)
         if position < longest:
             read = given[:, position : position + 1]

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastdraft_core.decoding.sampling import Sampling, judge, judge_greedy, process
+from fastdraft_core.decoding.sampling import Sampling, draw, draw_rows, judge, judge_greedy, process
 from fastdraft_core.decoding.streams import Streams
 from fastdraft_core.errors import FastdraftError
 from tests.decoding.table import processed
@@ -44,6 +44,31 @@ def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
     """One sentence says what the ranges are."""
     with pytest.raises(FastdraftError, match="top-p"):
         Sampling(**wrong)  # type: ignore[arg-type]
+
+
+def test_each_row_is_drawn_from_its_own_law() -> None:
+    """A million draws from two laws side by side: as often as their probabilities say, and never without one."""
+    laws = torch.tensor([[0.0, 0.5, 0.0, 0.3, 0.2, 0.0], [0.1, 0.0, 0.2, 0.0, 0.0, 0.7]])
+    drawn = draw_rows(laws.repeat(500_000, 1), torch.Generator().manual_seed(1)).view(-1, 2)
+    for law, tokens in zip(laws, drawn.T, strict=True):
+        shares = torch.bincount(tokens, minlength=6) / len(tokens)
+        assert torch.equal(shares == 0, law == 0)
+        assert torch.allclose(shares, law, atol=0.004), "five standard deviations are 0.0036"
+
+
+@pytest.mark.parametrize(("uniform", "token"), [(0.0, 1), (1.0, 3)])
+def test_the_ends_of_a_law_are_tokens_of_some_probability(
+    uniform: float, token: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Zero, and a number that rounding made one."""
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.full(shape, uniform, dtype=torch.float64))
+    assert draw(torch.tensor([0.0, 0.25, 0.0, 0.75, 0.0]), torch.Generator()) == token
+
+
+def test_probabilities_that_are_no_numbers_are_refused_in_words() -> None:
+    """Half-precision overflow and damaged weights end so."""
+    with pytest.raises(FastdraftError, match="no numbers"):
+        draw(torch.tensor([0.5, torch.nan]), torch.Generator())
 
 
 def test_greedy_is_argmax_equality() -> None:
