@@ -117,8 +117,8 @@ def test_sampled_tau_is_predicted_without_bias(sampling: Sampling) -> None:
         mean, error = mean_and_error(counts)
         other, its_error = mean_and_error(expected)
         assert abs(mean - other) < 4 * math.hypot(error, its_error)
-        # Averaging the draws out leaves less noise than decoding has.
-        assert its_error < 1.2 * error
+        # Averaging the draws out leaves no more noise than decoding has, as far as forty texts tell.
+        assert its_error < 2 * error
 
 
 def test_the_joint_acceptance_of_one_long_run_is_not_enough() -> None:
