@@ -65,7 +65,7 @@ class Engine:
         for line in source:
             try:
                 command = decode_command(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except msgspec.MsgspecError:
                 _log.warning("ignored a malformed command: %r", line[:200])
                 continue
             self._put(command)

@@ -148,5 +148,5 @@ def _header(file: BinaryIO, path: Path) -> RecordingHeader:
 def _event(line: bytes, number: int, path: Path) -> Message:
     try:
         return decode_message(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except msgspec.MsgspecError as error:
         raise FastdraftError(f"{path} is damaged in line {number} ({error}). Record the run again.") from error

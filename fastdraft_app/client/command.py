@@ -24,14 +24,16 @@ _APART: dict[str, Any] = (
 )
 
 
-async def spawn(*arguments: str, command: Sequence[str] = COMMAND, talk: int | IO[bytes] = PIPE) -> Process:
+async def spawn(*arguments: str, command: Sequence[str] = (), talk: int | IO[bytes] = PIPE) -> Process:
     """Start ``fastdraft ARGUMENTS``, out of reach of the terminal's signals; what it says on standard error goes to ``talk``.
+
+    ``command`` is what to start in place of ``COMMAND``.
 
     Raises:
         OSError: it cannot be started.
     """
     return await asyncio.create_subprocess_exec(
-        *command, *arguments, stdin=DEVNULL, stdout=PIPE, stderr=talk, env=python_environment(), **_APART
+        *(command or COMMAND), *arguments, stdin=DEVNULL, stdout=PIPE, stderr=talk, env=python_environment(), **_APART
     )
 
 
@@ -43,8 +45,7 @@ async def fastdraft(*arguments: str, outlive: bool = True) -> tuple[int, list[st
     Raises:
         OSError: it cannot be started.
     """
-    # Looked up now: a default would hold on to what it was when this file was read, and tests put a stand-in there.
-    process = await spawn(*arguments, command=COMMAND)
+    process = await spawn(*arguments)
     try:
         output, talk = await process.communicate()
     except asyncio.CancelledError:

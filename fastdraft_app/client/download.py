@@ -48,7 +48,7 @@ class Downloader:
     def _take(self, line: bytes) -> None:
         try:
             event = decode_message(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except msgspec.MsgspecError:
             return
         if isinstance(event, Progress):
             self.told = event

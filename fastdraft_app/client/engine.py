@@ -100,7 +100,7 @@ class EngineClient(Watched):
         """A message of the engine."""
         try:
             message = decode_message(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except msgspec.MsgspecError as error:
             logger.warning("line of the engine ignored (%s): %.200r", error, line)
             return
         if self.recorder is not None:

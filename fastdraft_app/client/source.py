@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from fastdraft_app.client.command import fastdraft
+from fastdraft_app.client.command import fastdraft, last_words
 from fastdraft_app.client.train import scratch_recipe
 from fastdraft_core.events import Glanced, decode_message
 from fastdraft_core.training.recipe import Recipe
@@ -25,4 +25,4 @@ async def glance(recipe: Recipe, name: str) -> Glanced | str:
         found = None
     if isinstance(found, Glanced):
         return found
-    return (talk or [f"fastdraft sources ended with exit code {code}."])[-1].removeprefix("fastdraft: ")
+    return last_words(talk, f"fastdraft sources ended with exit code {code}.")

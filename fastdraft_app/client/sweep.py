@@ -82,7 +82,7 @@ class SweepClient(Watched):
         """A message of the sweep."""
         try:
             self.incoming.append(decode_message(line))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except msgspec.MsgspecError as error:
             logger.warning("line of the sweep ignored (%s): %.200r", error, line)
 
     def _problem(self) -> str:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from fastdraft_core.cli import app, options, talk
+from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import Glanced, encode
+from fastdraft_core.events import Glanced
 from fastdraft_core.printable import printable
 
 
@@ -35,7 +35,7 @@ def sources(
         with talk.status(f"reading {name} …"):
             found = glance(name, loaded.sources[name], instructions=name in asked)
         if json:
-            print(encode(found).decode().rstrip(), flush=True)
+            print_json(found)
         else:
             _show(found)
 

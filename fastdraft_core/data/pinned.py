@@ -10,7 +10,7 @@ import filelock
 import msgspec
 
 from fastdraft_core import places
-from fastdraft_core.files import write_atomic
+from fastdraft_core.files import remembered, write_atomic
 
 _T = TypeVar("_T")
 
@@ -25,9 +25,9 @@ def pinned(name: str, key: Any, read: Callable[[], _T], kind: type[_T]) -> _T:
     path.parent.mkdir(parents=True, exist_ok=True)
     # The other processes of a training wait here, and then find the file.
     with filelock.FileLock(f"{path}.lock"):
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=kind)
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-            found = read()
-            write_atomic(path, msgspec.json.encode(found))
-            return found
+        kept = remembered(path, kind)
+        if kept is not None:
+            return kept
+        found = read()
+        write_atomic(path, msgspec.json.encode(found))
+        return found

@@ -6,6 +6,8 @@ bytes, rates are per second. The app, the command line, job folders and recordin
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 
 from fastdraft_core.events.base import Event
@@ -172,6 +174,8 @@ Message = (
 )
 Command = Load | Run | Cancel | Quit
 
+_Decoded = TypeVar("_Decoded")
+
 _encoder = msgspec.json.Encoder()
 _messages = msgspec.json.Decoder(Message)
 _commands = msgspec.json.Decoder(Command)
@@ -184,9 +188,17 @@ def encode(event: Event) -> bytes:
 
 def decode_message(line: bytes) -> Message:
     """The event of one line; raises ``msgspec.MsgspecError`` for anything else."""
-    return _messages.decode(line)
+    return _decoded(_messages, line)
 
 
 def decode_command(line: bytes) -> Command:
     """The command of one line; raises ``msgspec.MsgspecError`` for anything else."""
-    return _commands.decode(line)
+    return _decoded(_commands, line)
+
+
+def _decoded(decoder: msgspec.json.Decoder[_Decoded], line: bytes) -> _Decoded:
+    try:
+        return decoder.decode(line)
+    except UnicodeDecodeError as error:
+        # The one thing that msgspec has no error of its own for.
+        raise msgspec.DecodeError(str(error)) from error

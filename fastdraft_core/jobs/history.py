@@ -59,7 +59,7 @@ class EventLog:
     def _event(self, line: bytes) -> Message | None:
         try:
             return decode_message(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except msgspec.MsgspecError:
             self.damaged += 1
             return None
 

@@ -165,7 +165,7 @@ def parse(lines: Sequence[bytes], where: str) -> Result:
     for number, line in enumerate(lines, 1):
         try:
             event = decode_message(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except msgspec.MsgspecError as error:
             schema = re.search(rb'"schema":"([^"]*)"', line[:300])
             named = schema[1].decode(errors="replace") if schema else SCHEMA
             if number == 1 and named != SCHEMA:

@@ -196,7 +196,7 @@ def _events(folder: Path) -> list[Event]:
     for line in (folder / "events.jsonl").read_bytes().splitlines():
         try:
             found.append(decode_message(line))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except msgspec.MsgspecError:
             # A kill can leave a half-written line; the rest of the file is good.
             continue
     return found
