@@ -55,7 +55,7 @@ def _note(session: Session, mode: str, mark: Marks) -> tuple[str, str]:
 
 def _placeholder(session: Session, mode: str, mark: Marks) -> str:
     if mode == "sd" and session.pair is not None and not session.speculating:
-        return "Speculation is off. Press d for a draft."
+        return "No draft. Press d to choose one."
     if session.phase is Phase.TIMING:
         if mode == "sd" and session.track("ar") is not None:
             return f"waits for the autoregressive run{mark.more}"
