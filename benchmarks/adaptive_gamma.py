@@ -52,6 +52,11 @@ class RunningAcceptance:
     _begun: int = 0
     _drafted: int = 0
 
+    def prepare(self, gamma: int, sampling: Sampling) -> None:
+        """For every length up to ``gamma``."""
+        for length in range(1, gamma + 1):
+            self.inner.prepare(length, sampling)
+
     def start(self, ids: list[int]) -> None:
         """Read a new prompt."""
         self.inner.start(ids)
@@ -84,6 +89,11 @@ class Confidence:
     costs: Costs
     speedup: float
     logits: list[torch.Tensor] = field(default_factory=list)
+
+    def prepare(self, gamma: int, sampling: Sampling) -> None:
+        """For every length up to ``gamma``."""
+        for length in range(1, gamma + 1):
+            self.inner.prepare(length, sampling)
 
     def start(self, ids: list[int]) -> None:
         """Read a new prompt."""

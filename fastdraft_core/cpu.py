@@ -82,12 +82,16 @@ def cpu_name() -> str:
 @cache
 def native_bf16() -> bool:
     """Whether the processor has bfloat16 products of its own (AVX-512 BF16, AMX, Arm BF16)."""
-    match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE)
-    if match:
-        return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(match[1].split())
+    if flags := _flags():
+        return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
     if platform.system() == "Darwin":
         return _sysctl("hw.optional.arm.FEAT_BF16") == "1"
-    return _torch_says_bf16()
+    return not {"avx512_bf16", "amx_bf16", "arm_bf16", "bf16"}.isdisjoint(_torch_capabilities())
+
+
+def has_amx() -> bool:
+    """Whether the processor multiplies tiles of bfloat16 (Intel AMX)."""
+    return "amx_bf16" in (_flags() or _torch_capabilities())
 
 
 @cache
@@ -96,6 +100,12 @@ def last_level_cache() -> int | None:
     sizes = [_cache_bytes(path) for path in _SYSFS.glob("cpu0/cache/index*/size")]
     apple = [int(text) for key in ("hw.l3cachesize", "hw.perflevel0.l2cachesize") if (text := _sysctl(key)).isdigit()]
     return max([*sizes, *apple], default=0) or None
+
+
+def _flags() -> list[str]:
+    """What the processor can do, by Linux's names; empty elsewhere."""
+    match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE)
+    return match[1].split() if match else []
 
 
 def _affinity() -> list[int]:
@@ -176,12 +186,12 @@ def _sysctl(key: str) -> str:
         return ""
 
 
-def _torch_says_bf16() -> bool:
+def _torch_capabilities() -> list[str]:
     """Windows tells no flags in a file; torch asks the processor itself."""
     import torch
 
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
+    return [name for name, present in capabilities.items() if present]
 
 
 def _machine() -> str:

@@ -54,6 +54,11 @@ class PacedDrafter:
         self._lengths = lengths
         self.logits: list[torch.Tensor] = []
 
+    def prepare(self, gamma: int, sampling: Sampling) -> None:
+        """For every length up to ``gamma``."""
+        for length in range(1, gamma + 1):
+            self._inner.prepare(length, sampling)
+
     def start(self, ids: list[int]) -> None:
         """Read a new prompt."""
         self._inner.start(ids)

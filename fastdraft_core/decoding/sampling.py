@@ -30,6 +30,11 @@ class Sampling:
         """Whether the most probable token is always taken."""
         return self.temperature == 0
 
+    @property
+    def untruncated(self) -> bool:
+        """Whether every token may be drawn; greedy decoding truncates nothing."""
+        return self.greedy or (self.top_k == 0 and self.top_p == 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

@@ -48,6 +48,7 @@ def speculative(
     logits = target.prefill(request.prompt)
     streams = request.streams(logits.device)
     token = next_token(logits, request.sampling, streams.target)
+    drafter.prepare(gamma, request.sampling)
     # The draft reads the prompt before anyone sees the first token, so that is in the time to it.
     drafter.start(request.prompt)
     first = First(token, watch.read())

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import ModelCard
+
+#: Tokens that a block written by the model itself begins with: after a full acceptance the draft has not read the last two.
+BLOCK_READS = 2
+#: A point to draw a token by is a whole number below this.
+POINTS = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A block that a model wrote by itself.
+
+    n tokens, float32 logits ``[n, V]`` before any processing, and the law ``[n, V]`` that each was drawn from; None where
+    the most probable ones were taken.
+    """
+
+    tokens: list[int]
+    logits: torch.Tensor
+    q: torch.Tensor | None
 
 
 class Runtime(Protocol):
@@ -44,6 +64,29 @@ class Runtime(Protocol):
 
     def synchronize(self) -> None:
         """Wait until the device has done what it was asked, so that a clock may be read; nothing where passes return done."""
+        ...
+
+
+@runtime_checkable
+class BlockRuntime(Runtime, Protocol):
+    """A runtime that writes a whole block in one call: it reads each token that it chose without anybody seeing it first."""
+
+    def prepare_blocks(self, count: int, *, greedy: bool) -> None:
+        """Get ready for blocks of ``count`` tokens, where that is possible; takes time once."""
+        ...
+
+    def writes_blocks(self, count: int, *, greedy: bool) -> bool:
+        """Whether blocks of ``count`` tokens are prepared."""
+        ...
+
+    def write_block(
+        self, last: Sequence[int], count: int, temperature: float = 0, points: Sequence[int] = ()
+    ) -> Written:
+        """Read ``last``, ``BLOCK_READS`` tokens, after what is cached, and write ``count`` prepared ones.
+
+        Above temperature 0 each is drawn by one of ``points``, numbers in [0, ``POINTS``). All of them but the last one are
+        cached then.
+        """
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,15 +13,18 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from fastdraft_core import places
-from fastdraft_core.cpu import native_bf16
+from fastdraft_core.cpu import has_amx, logical_cores, native_bf16
 from fastdraft_core.devices import choose_dtype
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import ModelCard
 from fastdraft_core.runtimes import openvino_npu
+from fastdraft_core.runtimes.openvino_blocks import BlockGraph, PagedRuntime
+from fastdraft_core.runtimes.openvino_cache import PagedCache
 from fastdraft_core.runtimes.openvino_graph import count_parameters, keep_rows, page_attention, weights_read
 from fastdraft_core.runtimes.openvino_paged import PagedPasses
 from fastdraft_core.runtimes.openvino_runtime import OpenVinoRuntime, Passes
 from fastdraft_core.runtimes.openvino_stateful import StatefulPasses
+from fastdraft_core.runtimes.openvino_unrolled import unroll
 from fastdraft_core.runtimes.torch_runtime import context_length, has_windows, refuse_unrewindable
 
 if TYPE_CHECKING:
@@ -117,7 +121,10 @@ def load_ir(
         compute=_precision(compiled, "INFERENCE_PRECISION_HINT"),
         kv_dtype=_precision(compiled, "KV_CACHE_PRECISION"),
     )
-    return OpenVinoRuntime(passes, card, min(known_ids, width.get_length() if width.is_static else card.vocab_size))
+    vocab_size = min(known_ids, width.get_length() if width.is_static else card.vocab_size)
+    if isinstance(passes, PagedPasses):
+        return PagedRuntime(passes, card, vocab_size, _block_graphs(model, compiled, passes, options, vocab_size))
+    return OpenVinoRuntime(passes, card, vocab_size)
 
 
 def _paged(model: Any, options: OpenVinoOptions, context: int, name: str) -> tuple[Any, Passes] | None:
@@ -125,12 +132,26 @@ def _paged(model: Any, options: OpenVinoOptions, context: int, name: str) -> tup
         page_attention(model)
         keep_rows(model, axis=0)
         compiled = _core().compile_model(model, "CPU", _properties(options))
-        passes = PagedPasses(compiled, context)
+        passes = PagedPasses(compiled, PagedCache(compiled, context))
         passes.read([0], past=0, keep=1)
     except RuntimeError as error:
         _log.info("%s keeps its keys and values inside the model: %s", name, _short(error))
         return None
     return compiled, passes
+
+
+def _block_graphs(
+    model: Any, compiled: Any, passes: PagedPasses, options: OpenVinoOptions, vocab_size: int
+) -> Callable[[int, bool], BlockGraph]:
+    """What compiles a graph that writes so many tokens, greedy or drawn, on the cache of ``passes``."""
+    # The unrolled model has lost what its IR says of the cache.
+    properties = _properties(options) | {"KV_CACHE_PRECISION": compiled.get_property("KV_CACHE_PRECISION")}
+
+    def build(steps: int, greedy: bool) -> BlockGraph:
+        graph = _core().compile_model(unroll(model, steps, vocab_size, greedy=greedy), "CPU", properties)
+        return BlockGraph(graph, passes.cache)
+
+    return build
 
 
 def _stateful(model: Any, options: OpenVinoOptions, config: PretrainedConfig, name: str) -> tuple[Any, Passes]:
@@ -170,7 +191,7 @@ def _properties(options: OpenVinoOptions) -> dict[str, object]:
     properties: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
     kv_precision = options.kv_precision
     if options.device == "cpu":
-        dtype = choose_dtype("cpu", options.dtype)
+        dtype = _compute_dtype(options)
         properties |= {
             "INFERENCE_NUM_THREADS": options.threads,
             "INFERENCE_PRECISION_HINT": _HINTS[dtype],
@@ -187,6 +208,24 @@ def _properties(options: OpenVinoOptions) -> dict[str, object]:
     if kv_precision:
         properties["KV_CACHE_PRECISION"] = kv_precision
     return properties
+
+
+def _compute_dtype(options: OpenVinoOptions) -> str:
+    """What the CPU computes in: its own best, or as asked.
+
+    Raises:
+        FastdraftError: OpenVINO would end this process.
+    """
+    dtype = choose_dtype("cpu", options.dtype)
+    # Seen with 2026.4: compiling bfloat16 weights for one thread divides by zero where there is AMX.
+    if dtype != "bfloat16" or not has_amx() or min(options.threads, logical_cores()) > 1:
+        return dtype
+    if options.dtype:
+        raise FastdraftError(
+            "OpenVINO cannot compute bfloat16 with one thread on this processor: it would end the process. Give it two threads, "
+            "or --dtype float32."
+        )
+    return "float32"
 
 
 def _read_model(folder: Path, name: str) -> Any:

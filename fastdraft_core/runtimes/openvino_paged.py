@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_FIRST_BLOCKS = 16
+from fastdraft_core.runtimes.openvino_cache import PagedCache
+
 #: Feeds are kept for passes of decoding; a prompt's is made for it alone.
 _KEPT_FEEDS = 64
 
@@ -23,42 +24,32 @@ class _Feed:
 
 
 class PagedPasses:
-    """A model after ``page_attention``; its cache grows by doubling and rewinds by being told a smaller length.
+    """A model after ``page_attention``, which rewinds by being told a smaller length.
 
     The attention reads as many entries as ``past_lens`` says and overwrites what lies behind them, so that no mask
     is needed and windows and ALiBi see true distances.
     """
 
-    def __init__(self, compiled: Any, context_length: int) -> None:
+    def __init__(self, compiled: Any, cache: PagedCache) -> None:
         import openvino as ov
 
         self._ov = ov
+        self.cache = cache
+        self.kv_bytes_per_token = cache.bytes_per_token
         self._request = compiled.create_infer_request()
+        cache.serve(self._request)
         self._names = {port.get_any_name() for port in compiled.inputs}
-        self._caches = {p.get_any_name(): p for p in compiled.inputs if "_cache." in p.get_any_name()}
-        blocks = [_block_shape(port) for port in self._caches.values()]
-        # Keys are [heads, block (and scales), width], values [heads, block, width (and scales)].
-        self._block = min(shape[1] for shape in blocks)
-        bits = sum(
-            int(np.prod(s)) * p.element_type.bitwidth for s, p in zip(blocks, self._caches.values(), strict=True)
-        )
-        self.kv_bytes_per_token = bits // 8 // self._block
-        self._most_blocks = -(-context_length // self._block)
         self._past, self._begins, self._context = (
-            self._integers(name, shape)
+            fixed_integers(self._request, name, shape)
             for name, shape in (("past_lens", [1]), ("subsequence_begins", [2]), ("max_context_len", []))
         )
-        self._block_range = self._integers("block_indices_begins", [2])
         self._feeds: dict[tuple[int, int], _Feed] = {}
         self._fed: _Feed | None = None
-        self._capacity = 0
-        self._tensors: dict[str, Any] = {}
-        self._reserve(1)
 
     def read(self, ids: Sequence[int], past: int, keep: int) -> npt.NDArray[np.generic]:
         """Read ``ids`` after ``past`` tokens; logits ``[keep, width]`` after the last ones, until the next pass."""
         count = len(ids)
-        self._reserve(past + count)
+        self.cache.reserve(past + count)
         feed = self._feed(count, keep)
         feed.views["input_ids"][:] = ids
         if "position_ids" in feed.views:
@@ -89,32 +80,12 @@ class PagedPasses:
             self._feeds[count, keep] = feed
         return feed
 
-    def _reserve(self, tokens: int) -> None:
-        """Room for ``tokens``; what is cached moves along."""
-        if tokens <= self._capacity * self._block:
-            return
-        needed = -(-tokens // self._block)
-        self._capacity, used = min(self._most_blocks, max(needed, 2 * self._capacity, _FIRST_BLOCKS)), self._capacity
-        for name, port in self._caches.items():
-            larger = self._ov.Tensor(port.element_type, [self._capacity, *_block_shape(port)])
-            if used:
-                # Flat, since entries below a byte are packed; blocks come first in memory.
-                old = self._tensors[name].data.reshape(-1)
-                larger.data.reshape(-1)[: old.size] = old
-            self._tensors[name] = larger
-            self._request.set_tensor(name, larger)
-        indices = self._integers("block_indices", [self._capacity])
-        indices[:] = np.arange(self._capacity)
-        self._block_range[1] = self._capacity
 
-    def _integers(self, name: str, shape: list[int]) -> npt.NDArray[np.int32]:
-        """A small input that stays set; written through the view."""
-        tensor = self._ov.Tensor(self._ov.Type.i32, shape)
-        view: npt.NDArray[np.int32] = tensor.data
-        view[...] = 0
-        self._request.set_tensor(name, tensor)
-        return view
+def fixed_integers(request: Any, name: str, shape: list[int], kind: str = "i32") -> Any:
+    """A small input that stays set, at 0; written through the view that comes back."""
+    import openvino as ov
 
-
-def _block_shape(port: Any) -> list[int]:
-    return [dim.get_length() for dim in list(port.partial_shape)[1:]]
+    tensor = ov.Tensor(getattr(ov.Type, kind), shape)
+    tensor.data[...] = 0
+    request.set_tensor(name, tensor)
+    return tensor.data

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 import torch
 
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.runtimes import openvino_loading
 from fastdraft_core.runtimes.base import Runtime
 from fastdraft_core.runtimes.openvino_loading import OpenVinoOptions, choose_openvino_device, load_ir
 from tests.runtimes.every import EXACT, ir_folder
@@ -159,3 +163,27 @@ def test_too_little_memory_is_said_before_loading(folder: Path, monkeypatch: pyt
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
     with pytest.raises(FastdraftError, match=r"needs 0\.3 GB of memory and 0\.1 GB are free"):
         load(folder)
+
+
+def test_one_thread_does_not_end_the_process(tmp_path: Path) -> None:
+    """OpenVINO 2026.4 divides by zero where it compiles bfloat16 for one thread and there is AMX: such a pair runs in float32."""
+    code = """
+import sys
+from fastdraft_core.load_options import LoadOptions
+from fastdraft_core.pair import load_pair
+print(load_pair("demo", "demo:XS", LoadOptions(runtime="openvino", threads=1)).encode("def"))
+"""
+    environment = os.environ | {"FASTDRAFT_HOME": str(tmp_path)}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert found.returncode == 0, found.stderr
+
+
+def test_bfloat16_on_one_thread_is_refused_where_it_would_end_the_process(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for it is told why not and what to do; a second thread or another format runs."""
+    monkeypatch.setattr(openvino_loading, "has_amx", lambda: True)
+    with pytest.raises(FastdraftError, match=r"one thread.*--dtype float32"):
+        load(folder, OpenVinoOptions(dtype="bfloat16", threads=1))
+    monkeypatch.setattr(openvino_loading, "choose_dtype", lambda device, asked: asked or "bfloat16")
+    assert load(folder, OpenVinoOptions(threads=1)).card.compute == "float32"
