@@ -1,7 +1,7 @@
 """Building both shards of a source, training and held-out, in one pass that can be killed and go on.
 
 Everything is written in order into a folder ``….building``. After each part a line in
-``parts.jsonl`` tells how far the files reach and their checksums so far. The next run cuts the files
+``journal.jsonl`` tells how far the files reach and their checksums so far. The next run cuts the files
 back to the last line that they agree with, reads the source again, and encodes from there on.
 """
 
@@ -79,7 +79,7 @@ class _Build:
     def __init__(self, folder: Path, width: int) -> None:
         self.folder, self.parts, self.dropped = folder, 0, Counter[str]()
         self.sides = [_Side(folder / name) for name in SIDES]
-        self._journal = folder / "parts.jsonl"
+        self._journal = folder / "journal.jsonl"
         if not self._goes_on(width):
             shutil.rmtree(folder, ignore_errors=True)
             self.parts, self.dropped, self.sides = 0, Counter(), [_Side(folder / name) for name in SIDES]

@@ -28,7 +28,7 @@ _BITS = 22
 
 
 class Overlap:
-    """The n-grams of evaluation prompts. It travels to worker processes, so it is numbers and words only."""
+    """The n-grams of evaluation prompts."""
 
     def __init__(self, prompts: Iterable[str] = ()) -> None:
         self._words: dict[bytes, int] = {}
