@@ -125,7 +125,7 @@ class Confidence:
     def _price(self, drafted: int) -> float:
         """What one more token costs after ``drafted``, in autoregressive steps."""
         verify = self.costs.verify
-        return self.costs.draft + verify[min(drafted + 1, len(verify) - 1)] - verify[drafted]
+        return self.costs.draft[-1] + verify[min(drafted + 1, len(verify) - 1)] - verify[drafted]
 
 
 def main() -> None:
@@ -170,7 +170,7 @@ def main() -> None:
 def _promise(acceptance: float, costs: Costs, gamma: int) -> float:
     """The predicted speed-up if every token is accepted with the same chance."""
     tau = sum(acceptance**n for n in range(gamma + 1))
-    return predicted_speedup(tau, gamma, costs.draft, costs.verify[gamma], costs.overhead)
+    return predicted_speedup(tau, gamma, costs.draft[gamma - 1], costs.verify[gamma], costs.overhead)
 
 
 def _acceptance(pair: Pair, requests: Sequence[Request], gamma: int) -> float:

@@ -123,7 +123,7 @@ def _report(
         "predicted": expected,
         "outside_models": outside,
         "verify": costs.verify,
-        "draft_cost": costs.draft,
+        "draft_cost": costs.draft[options.gamma - 1],
         "threads": pair.threads,
         "dtype": pair.target.card.dtype,
         "machine": msgspec.to_builtins(machine_card()),

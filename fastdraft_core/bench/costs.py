@@ -36,13 +36,14 @@ _HELD_UP = 3.0
 class Costs:
     """``step_seconds``: an autoregressive step. The others in such steps.
 
-    ``verify[n - 1]`` is v(n), a target pass over n tokens; v(1) lacks of 1 what sampling takes. ``draft`` is c, one
-    draft step with its sampling; ``overhead`` is what else a block takes.
+    ``verify[n - 1]`` is v(n), a target pass over n tokens; v(1) lacks of 1 what sampling takes. ``draft[n - 1]`` is c, one
+    draft step with its sampling, in blocks of n: what a block takes once is spread over its steps. ``overhead`` is what else
+    a block takes.
     """
 
     step_seconds: float
     verify: list[float]
-    draft: float
+    draft: list[float]
     overhead: float
 
 
@@ -122,14 +123,16 @@ def costs_of(baseline: Sequence[Pass], blocks: Sequence[Pass], max_gamma: int) -
     A length that no text left room for costs what the next shorter one does; no block of it will be decoded either.
     """
     step = _mean([p.verify_seconds + p.overhead_seconds for p in baseline])
-    verify = [_mean([p.verify_seconds for p in baseline]) / step]
+    verify, drafting = [_mean([p.verify_seconds for p in baseline]) / step], dict[int, float]()
     for width in range(1, max_gamma + 1):
-        seen = [p.verify_seconds for p in blocks if len(p.drafted) == width]
-        verify.append(_mean(seen) / step if seen else verify[-1])
-    # By step, not by block: the first step of a block may read two tokens, which long blocks spread over more of them.
-    drafting = [p.draft_seconds / len(p.drafted) for p in blocks for _ in p.drafted]
+        seen = [p for p in blocks if len(p.drafted) == width]
+        verify.append(_mean([p.verify_seconds for p in seen]) / step if seen else verify[-1])
+        if seen:
+            drafting[width] = _mean([p.draft_seconds / width for p in seen]) / step
+    nearest = [min(drafting, key=lambda seen: abs(seen - n), default=0) for n in range(1, max_gamma + 1)]
+    draft = [drafting.get(width, 0.0) for width in nearest]
     overhead = _mean([p.overhead_seconds for p in blocks])
-    return Costs(step, verify, _mean(drafting) / step if drafting else 0.0, overhead / step)
+    return Costs(step, verify, draft, overhead / step)
 
 
 def _mean(seconds: Sequence[float]) -> float:
@@ -154,4 +157,4 @@ def measure_costs(pair: Pair, requests: Sequence[Request], max_gamma: int) -> Co
 def predict(passes: Sequence[Pass], costs: Costs, gamma: int) -> float:
     """The predicted speed-up of measured passes: their tau and overhead with the measured costs."""
     overhead = sum(p.overhead_seconds for p in passes) / len(passes) / costs.step_seconds
-    return predicted_speedup(block_efficiency(passes), gamma, costs.draft, costs.verify[gamma], overhead)
+    return predicted_speedup(block_efficiency(passes), gamma, costs.draft[gamma - 1], costs.verify[gamma], overhead)

@@ -81,7 +81,8 @@ def predicted(
     blocks = expected_blocks(texts, gamma)
     verify = sum(n * costs.verify[width] for width, n in enumerate(blocks.by_width)) / blocks.count
     drafted = blocks.drafted / blocks.count
-    total = verify + drafted * costs.draft + costs.overhead
+    drafting = sum(width * n * costs.draft[width - 1] for width, n in enumerate(blocks.by_width) if width) / blocks.count
+    total = verify + drafting + costs.overhead
     return PointPredicted(
         draft=draft,
         gamma=gamma,
@@ -93,7 +94,7 @@ def predicted(
         joint=blocks.joint,
         cost=BlockCost(
             drafted=drafted,
-            draft=costs.draft,
+            draft=drafting / drafted if drafted else 0.0,
             verify=verify,
             overhead=costs.overhead,
             break_even=break_even_acceptance(total, drafted) if drafted else 0.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -97,7 +98,7 @@ class Survey:
                 temperature=temperature,
                 step_seconds=costs.step_seconds,
                 verify=costs.verify,
-                draft=costs.draft,
+                draft=statistics.fmean(costs.draft),
                 overhead=costs.overhead,
             )
             fates = [self._fate(name, number, likely[number]) for number in numbers]

@@ -15,7 +15,7 @@ from fastdraft_core.errors import FastdraftError
 from fastdraft_core.pair import Pair
 from tests.bench.letters import letters_pair
 
-COSTS = Costs(step_seconds=1.0, verify=[1.0, 1.1, 1.2, 1.3, 1.4], draft=0.25, overhead=0.1)
+COSTS = Costs(step_seconds=1.0, verify=[1.0, 1.1, 1.2, 1.3, 1.4], draft=[0.25] * 4, overhead=0.1)
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ def test_the_joint_acceptance_of_one_long_run_is_not_enough() -> None:
 
 def test_a_prediction_is_the_formula_of_the_terms() -> None:
     """tau / (v + gamma·c + overhead) with the mean block's own terms, and its break-even acceptance is where it is 1."""
-    costs = Costs(step_seconds=0.01, verify=[0.98, 1.1, 1.2, 1.3, 1.4], draft=0.2, overhead=0.05)
+    costs = Costs(step_seconds=0.01, verify=[0.98, 1.1, 1.2, 1.3, 1.4], draft=[0.2] * 4, overhead=0.05)
     point = predicted([[0.7] * 400], costs, draft="d", gamma=4, temperature=0.0, task="t")
     cost = point.cost
     assert point.speedup == pytest.approx(
@@ -148,7 +148,7 @@ def test_a_prediction_is_the_formula_of_the_terms() -> None:
 
 def test_short_runs_pay_for_short_blocks() -> None:
     """A run of three tokens drafts two at most, whatever gamma asks, and pays for no more."""
-    costs = Costs(0.01, [1.0, 1.1, 1.2, 9.0, 9.0], 0.1, 0.0)
+    costs = Costs(0.01, [1.0, 1.1, 1.2, 9.0, 9.0], [0.1] * 4, 0.0)
     point = predicted([[1.0, 1.0, 1.0]], costs, draft="d", gamma=4, temperature=0.0, task="t")
     assert (point.tau, point.cost.drafted) == (3, 2)
     assert point.speedup == pytest.approx(3 / (1.2 + 0.2))
