@@ -81,7 +81,9 @@ def predicted(
     blocks = expected_blocks(texts, gamma)
     verify = sum(n * costs.verify[width] for width, n in enumerate(blocks.by_width)) / blocks.count
     drafted = blocks.drafted / blocks.count
-    drafting = sum(width * n * costs.draft[width - 1] for width, n in enumerate(blocks.by_width) if width) / blocks.count
+    drafting = (
+        sum(width * n * costs.draft[width - 1] for width, n in enumerate(blocks.by_width) if width) / blocks.count
+    )
     total = verify + drafting + costs.overhead
     return PointPredicted(
         draft=draft,

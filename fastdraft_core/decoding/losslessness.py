@@ -134,6 +134,7 @@ def _sampled_blocks(
     target: Runtime, drafter: Drafter, request: Request, context: list[int], gamma: int, samples: int, judge: Judge
 ) -> npt.NDArray[np.int64]:
     """The two tokens after ``context``, drawn ``samples`` times: ``[samples, 2]``. Caches are rewound between."""
+    drafter.prepare(gamma, request.sampling)
     drafter.start(context[:-1])
     logits = target.prefill(context[:-1])
     streams = request.streams(logits.device)

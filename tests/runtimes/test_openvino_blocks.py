@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastdraft_core.decoding.drafters import ModelDrafter
+from fastdraft_core.decoding.losslessness import accept_all, check_law
+from fastdraft_core.decoding.records import Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.runtimes import openvino_blocks
 from fastdraft_core.runtimes.base import BLOCK_READS, POINTS, BlockRuntime, Runtime
 from fastdraft_core.runtimes.openvino_loading import load_ir
 from tests.runtimes.every import EXACT, ir_folder, on
-from tests.runtimes.models import ARCHITECTURES, CONTEXT, VOCABULARY, small_model, uncached_logits
+from tests.runtimes.models import ARCHITECTURES, CONTEXT, VOCABULARY, noisy, small_model, uncached_logits
 
 TOLERANCE = 2e-4
 
@@ -164,3 +166,17 @@ def test_a_block_at_the_end_of_the_context_is_as_short_as_what_is_left() -> None
     drafted, _ = drafter.propose(ids, 4, Sampling(), torch.Generator())
     assert len(drafted) == 3
     assert runtime.length == CONTEXT
+
+
+def test_the_law_of_sampled_decoding_holds_with_written_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proof of ``fastdraft verify`` goes through the blocks that decoding uses; accepting everything fails it."""
+    target = on("openvino", small_model("llama"), "target")
+    draft = on("openvino", noisy(small_model("llama"), 0.5), "draft")
+    assert isinstance(draft, BlockRuntime)
+    written: list[int] = []
+    write = draft.write_block
+    monkeypatch.setattr(draft, "write_block", lambda *given: (written.append(given[1]), write(*given))[1])
+    request = Request(ids_like(8, 6), 8, Sampling(1.5))
+    assert all(check.passed for check in check_law(target, ModelDrafter(draft), request, 3, 800))
+    assert set(written) == {3}
+    assert not all(check.passed for check in check_law(target, ModelDrafter(draft), request, 3, 800, accept_all))
