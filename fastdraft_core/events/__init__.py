@@ -13,6 +13,8 @@ import msgspec
 from fastdraft_core.events.base import Event
 from fastdraft_core.events.commands import Cancel, Load, Quit, Run
 from fastdraft_core.events.decoding import (
+    AUTO_GAMMA,
+    MOST_GAMMA,
     Block,
     Candidate,
     Detail,
@@ -70,6 +72,8 @@ from fastdraft_core.events.training import (
 )
 
 __all__ = [
+    "AUTO_GAMMA",
+    "MOST_GAMMA",
     "Block",
     "BlockCost",
     "Cancel",

@@ -86,8 +86,12 @@ class Block(Event, frozen=True):
     bytes_read: int = 0
 
 
+#: A gamma that is chosen block by block while decoding, at most MOST_GAMMA.
+AUTO_GAMMA, MOST_GAMMA = -1, 8
+
+
 class RunStarted(Event, frozen=True):
-    """A run begins: ``mode`` is ``ar`` or ``sd``; ``prompt_tokens`` counts the prompt's ids."""
+    """A run begins: ``mode`` is ``ar`` or ``sd``; ``prompt_tokens`` counts the prompt's ids; ``gamma`` may be ``AUTO_GAMMA``."""
 
     mode: str
     prompt: str
