@@ -39,10 +39,11 @@ class Reading:
     jobs: Sequence[str] = ()
 
 
-def disturbance(reading: Reading, timed: str, *, checking: bool) -> str:
+def disturbance(reading: Reading, timed: str, *, checking: bool, readings: int) -> str:
     """Why a measurement now would not be comparable, in words; empty where nothing disturbs.
 
-    ``timed`` is what is being timed already; while ``checking``, the load of the cores is our own.
+    ``timed`` is what is being timed already. While ``checking`` the load of the cores is our own; ``readings`` were taken
+    since, the first of them with a part of it.
     """
     if timed:
         return timed
@@ -53,7 +54,7 @@ def disturbance(reading: Reading, timed: str, *, checking: bool) -> str:
         return f"job{'s' if len(reading.jobs) > 1 else ''} {named}{more} {verb} running"
     if checking:
         return "the checks are under way"
-    recent = reading.history[-RECENT:]
+    recent = reading.history[-min(RECENT, readings - 1) :] if readings > 1 else ()
     used = sum(recent) / len(recent) * len(reading.cores) if recent else 0.0
     foreign = used - reading.engine_cores
     if foreign > BUSY * len(reading.cores):

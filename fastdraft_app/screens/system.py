@@ -85,6 +85,8 @@ class SystemScreen(Screen[None]):
         self._doctor = Doctor()
         self._meters = Meters()
         self._reading = Reading()
+        self._readings = 0
+        """Since the checks ended."""
         self._before: list[Check] = []
         self._checking, self._polling = False, False
         self._wanted = True
@@ -149,6 +151,7 @@ class SystemScreen(Screen[None]):
     @on(Measured)
     def _take(self, event: Measured) -> None:
         self._reading = event.reading
+        self._readings = 0 if self._checking else self._readings + 1
         self._draw_meters()
 
     # --- the checks ---------------------------------------------------------------------------
@@ -255,7 +258,7 @@ class SystemScreen(Screen[None]):
     def _draw_meters(self) -> None:
         rows = tall_rows if self.has_class("-wide") else short_rows
         panel = self.query_one("#meters", FigureRows)
-        why = disturbance(self._reading, self._timed(), checking=self._checking)
+        why = disturbance(self._reading, self._timed(), checking=self._checking, readings=self._readings)
         panel.show(*rows(self._reading, why, panel.size.width, self._marks))
 
     @on(OptionList.OptionHighlighted)

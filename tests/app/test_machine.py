@@ -27,7 +27,7 @@ QUIET = Reading(
 
 def test_an_idle_machine_measures_well() -> None:
     """Nothing is made up to warn of."""
-    assert disturbance(QUIET, "", checking=False) == ""
+    assert disturbance(QUIET, "", checking=False, readings=9) == ""
     assert "95 % idle" in idle_words(QUIET)
 
 
@@ -43,17 +43,24 @@ def test_an_idle_machine_measures_well() -> None:
 )
 def test_what_makes_a_measurement_incomparable(reading: Reading, timed: str, checking: bool, told: str) -> None:
     """What is timed comes first, then our jobs, our checks, and whatever else takes the cores."""
-    assert disturbance(reading, timed, checking=checking) == told
+    assert disturbance(reading, timed, checking=checking, readings=9) == told
 
 
 def test_the_engine_is_no_other_program() -> None:
     """A replay that is drawn beside a loading engine blames nobody."""
-    assert disturbance(replace(QUIET, history=(0.9,) * 9, engine_cores=1.7), "", checking=False) == ""
+    assert disturbance(replace(QUIET, history=(0.9,) * 9, engine_cores=1.7), "", checking=False, readings=9) == ""
+
+
+def test_our_own_checks_are_no_other_program() -> None:
+    """Their load is still in the readings when they have ended."""
+    busy = replace(QUIET, history=(0.9,) * 9)
+    assert disturbance(busy, "", checking=False, readings=1) == ""
+    assert disturbance(replace(busy, history=(*busy.history, 0.1, 0.1)), "", checking=False, readings=3) == ""
 
 
 def test_one_busy_second_is_no_disturbance() -> None:
     """A program that starts takes a core for a moment."""
-    assert disturbance(replace(QUIET, history=(*QUIET.history, 0.5)), "", checking=False) == ""
+    assert disturbance(replace(QUIET, history=(*QUIET.history, 0.5)), "", checking=False, readings=9) == ""
 
 
 def test_a_new_look_takes_the_place_of_the_old_one_row_by_row() -> None:
