@@ -44,7 +44,7 @@ POLL_SECONDS = 1.0
 """Between two looks at what the machine does."""
 
 NO_REPORT = "There is no report yet. Press r to run the checks."
-WAITING = "They load torch and measure the memory, which would disturb it.\nThey begin by themselves when it has ended."
+WAITING = "They load torch and measure the memory, which would\ndisturb it. They begin by themselves when it has ended."
 ASKING = "Asking `fastdraft doctor` what this machine has; the devices take some seconds."
 
 
@@ -245,15 +245,14 @@ class SystemScreen(Screen[None]):
         return f"The checks wait: {timed}.\n{WAITING}" if timed else NO_REPORT
 
     def _draw_title(self) -> None:
-        told = [Content.styled("System", "bold")]
+        timed, told = self._timed() if self._wanted else "", Content("")
         if self._checking:
-            told.append(Content.styled(f"checking, {len(self._doctor.found)} found so far", "$primary"))
+            told = Content.styled(f"checking, {len(self._doctor.found)} found so far", "$primary")
+        elif timed:
+            told = Content.styled(f"{timed}; the checks wait", "$primary")
         elif self._checked is not None:
-            told.append(count_words(self.checks))
-            told.append(Content.styled(f"checked {age(monotonic() - self._checked)}", "$muted"))
-        if self._wanted and (timed := self._timed()):
-            told.append(Content.styled(f"{timed}, the checks wait for its end", "$primary"))
-        self.query_one("#title", TextLine).show(Content("  ").join(told))
+            told = count_words(self.checks) + Content.styled(f", {age(monotonic() - self._checked)}", "$muted")
+        self.query_one("#title", TextLine).show(Content.assemble(("System  ", "bold"), told))
 
     def _draw_meters(self) -> None:
         rows = tall_rows if self.has_class("-wide") else short_rows
