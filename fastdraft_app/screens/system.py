@@ -178,14 +178,14 @@ class SystemScreen(Screen[None]):
         self.query_one(Banner).show("")
         self._draw()
         try:
-            problem = await self._doctor.look(self._draw)
+            why = await self._doctor.look(self._draw)
+            problem = f"The checks broke off: {why}" if why else ""
         except OSError as error:
-            problem = f"They could not be started ({error.strerror or error})."
+            problem = f"The checks could not be started ({error.strerror or error})."
         finally:
             self._checking = False
         if problem:
-            log = places.log_file("fastdraft")
-            self.query_one(Banner).show(f"The checks broke off: {problem} Press r to run them again. Log: {log}")
+            self.query_one(Banner).show(f"{problem} Press r to run them again. Log: {places.log_file('fastdraft')}")
         else:
             self._before, self._checked = [], monotonic()
         self._draw()
