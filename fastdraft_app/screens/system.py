@@ -201,8 +201,13 @@ class SystemScreen(Screen[None]):
     def _highlight(self, name: str) -> None:
         listed = self.query_one("#checks", OptionList)
         listed.highlighted = listed.get_option_index(name)
-        # Rows that were just added can be scrolled to when they have been laid out.
-        self.call_after_refresh(listed.scroll_to_highlight)
+        self.call_after_refresh(self._scroll)
+
+    def _scroll(self) -> None:
+        """Show the highlighted row, now that rows and panes are laid out; until then the list had another height."""
+        listed = self.query_one("#checks", OptionList)
+        listed.scroll_home(animate=False, immediate=True)
+        listed.scroll_to_highlight()
 
     @property
     def chosen(self) -> Check | None:
