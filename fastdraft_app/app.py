@@ -57,6 +57,7 @@ class FastdraftApp(JobNotices):
         self.add_mode("jobs", self._jobs)
         self.add_mode("results", self._results)
         self.add_mode("models", self._shelf)
+        self.add_mode("system", self._system)
 
     def _sweep(self) -> Screen[None]:
         from fastdraft_app.screens.sweep import SweepScreen
@@ -101,6 +102,11 @@ class FastdraftApp(JobNotices):
         from fastdraft_app.screens.models import ModelsScreen
 
         return ModelsScreen(self.jobs, ascii_only=self.preferences.current.ascii)
+
+    def _system(self) -> Screen[None]:
+        from fastdraft_app.screens.system import SystemScreen
+
+        return SystemScreen(self.engine, lambda: self.live.timed, self.preferences)
 
     def on_mount(self) -> None:
         """Open the live screen, say what is wrong with the settings file, and keep an eye on the jobs."""

@@ -1,4 +1,4 @@
-"""The screens that there are, with their keys. A screen still to come is not here, so nothing leads to it."""
+"""The screens that there are, with their keys."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ PLACES = (
     Place("4", "jobs", "jobs", "trainings that run, wait or have ended"),
     Place("5", "results", "results", "sweeps that were kept: open, compare, export"),
     Place("6", "models", "models", "models on this machine, what fits what, and published drafts"),
+    Place("7", "system", "system", "this machine: what it has, what it does now, what is missing"),
 )
-"""In the order of their keys: live, sweep, train, jobs, results, models, system will be 1 to 7."""
+"""In the order of their keys."""
 
 
 def bindings() -> list[BindingType]:

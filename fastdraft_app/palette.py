@@ -120,6 +120,8 @@ class Marks:
     alike: str = "≈"
     differs: str = "≠"
     done: str = "✓"
+    warned: str = "!"
+    failed: str = "✗"
     play: str = "▶"
     pause: str = "⏸"
     stop: str = "■"
@@ -158,6 +160,7 @@ ASCII_MARKS = Marks(
     alike="~",
     differs="!",
     done="+",
+    failed="x",
     play=">",
     pause="|",
     stop="#",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -137,6 +138,15 @@ class Session:
         """Show the comparison from the start."""
         self.player = Player(self.recording.seconds, speed=self.player.speed)
         self.phase = Phase.PLAYING
+
+    def still_busy(self, waiting: Iterable[Message | EngineStopped]) -> bool:
+        """Whether the engine works on, as far as the messages tell that are ``waiting`` to be received."""
+        ends: tuple[type, ...] = (EngineStopped, Failed)
+        if self.phase is Phase.LOADING:
+            ends += (PairLoaded,)
+        else:
+            ends += (Compared,) if self.speculating else (Compared, RunFinished)
+        return self.phase in BUSY and not any(isinstance(message, ends) for message in waiting)
 
     @property
     def replayable(self) -> bool:

@@ -18,9 +18,10 @@ import msgspec
 import psutil
 
 from fastdraft_core import places
-from fastdraft_core.cpu import cpu_name, last_level_cache, memory, physical_cores
+from fastdraft_core.cpu import cpu_name, last_level_cache, physical_cores
 from fastdraft_core.events import ModelCard, cache_bound
 from fastdraft_core.files import remember, remembered
+from fastdraft_core.limits import memory
 
 _CACHES = 4
 _MAX_BYTES = 1 << 30

@@ -15,11 +15,10 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from fastdraft_core.limits import cpu_quota, file_text, memory
+
 _SYSFS = Path("/sys/devices/system/cpu")
-_CGROUP = Path("/sys/fs/cgroup")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-#: A container without a memory limit reports a number near 2**63.
-_NO_LIMIT = 1 << 60
 
 
 class Cpu(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,22 +53,12 @@ def describe_cpu() -> Cpu:
 
 def logical_cores() -> int:
     """Hardware threads that this process may run on, at least 1."""
-    return max(1, min(len(_affinity()), _quota() or 1 << 16))
+    return max(1, min(len(_affinity()), cpu_quota() or 1 << 16))
 
 
 def physical_cores() -> int:
     """Cores behind those hardware threads, at least 1: two threads of one core count once."""
-    return max(1, min(_cores_behind(_affinity()), _quota() or 1 << 16))
-
-
-def memory() -> tuple[int, int]:
-    """Bytes of memory in all and available, the container's limit included."""
-    machine = psutil.virtual_memory()
-    limit = _cgroup_number("memory", "memory.max", "memory.limit_in_bytes")
-    used = _cgroup_number("memory", "memory.current", "memory.usage_in_bytes")
-    if limit is None or used is None or limit >= _NO_LIMIT:
-        return int(machine.total), int(machine.available)
-    return min(int(machine.total), limit), min(int(machine.available), max(0, limit - used))
+    return max(1, min(_cores_behind(_affinity()), cpu_quota() or 1 << 16))
 
 
 @cache
@@ -98,7 +87,7 @@ def has_amx() -> bool:
 def last_level_cache() -> int | None:
     """Bytes of the largest cache level, or None where the system does not tell."""
     sizes = [_cache_bytes(path) for path in _SYSFS.glob("cpu0/cache/index*/size")]
-    apple = [int(text) for key in ("hw.l3cachesize", "hw.perflevel0.l2cachesize") if (text := _sysctl(key)).isdigit()]
+    apple = [int(told) for key in ("hw.l3cachesize", "hw.perflevel0.l2cachesize") if (told := _sysctl(key)).isdigit()]
     return max([*sizes, *apple], default=0) or None
 
 
@@ -127,53 +116,17 @@ def _cores_behind(threads: list[int]) -> int:
 
 
 def _read(thread: int, what: str) -> str:
-    return _text(_SYSFS / f"cpu{thread}" / "topology" / what)
-
-
-def _quota() -> int | None:
-    """Whole cores that the container's quota allows, at least 1; None without a quota."""
-    version_2 = _text(_cgroup_folder("") / "cpu.max").split() or _text(_CGROUP / "cpu.max").split()
-    if len(version_2) == 2 and version_2[0].isdigit():
-        return max(1, int(version_2[0]) // int(version_2[1]))
-    quota = _cgroup_number("cpu", "", "cpu.cfs_quota_us")
-    period = _cgroup_number("cpu", "", "cpu.cfs_period_us")
-    return max(1, quota // period) if quota and period and quota > 0 else None
-
-
-def _cgroup_number(controller: str, version_2: str, version_1: str) -> int | None:
-    """A number of this process's control group, by either version's name."""
-    places = [(_cgroup_folder(""), version_2), (_CGROUP, version_2)] if version_2 else []
-    places += [(_cgroup_folder(controller), version_1), (_CGROUP / controller, version_1)]
-    for folder, name in places:
-        if (text := _text(folder / name)).lstrip("-").isdigit():
-            return int(text)
-    return None
-
-
-def _cgroup_folder(controller: str) -> Path:
-    """Where a controller's files of this process lie; the empty controller is version 2's."""
-    for line in _text(Path("/proc/self/cgroup")).splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controller in controllers.split(","):
-            return _CGROUP / controller / path.lstrip("/")
-    return _CGROUP / controller
+    return file_text(_SYSFS / f"cpu{thread}" / "topology" / what)
 
 
 def _cache_bytes(path: Path) -> int:
-    match = re.fullmatch(r"(\d+)([KMG]?)", _text(path))
+    match = re.fullmatch(r"(\d+)([KMG]?)", file_text(path))
     return int(match[1]) * _UNITS.get(match[2], 1) if match else 0
 
 
 @cache
 def _cpuinfo() -> str:
-    return _text(Path("/proc/cpuinfo"))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
+    return file_text(Path("/proc/cpuinfo"))
 
 
 @cache

@@ -26,12 +26,12 @@ from fastdraft_core.cpu import (
     describe_cpu,
     last_level_cache,
     logical_cores,
-    memory,
     native_bf16,
     physical_cores,
 )
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Machine
+from fastdraft_core.limits import memory
 
 if TYPE_CHECKING:
     import torch

@@ -1,6 +1,6 @@
-"""What `fastdraft doctor` finds: versions, devices, memory, bandwidth, caches, the bundled pair.
+"""What `fastdraft doctor` finds: versions, devices, memory, bandwidth, caches, logs, the bundled pair.
 
-Data only; the command line prints it as a table or as JSON.
+Data only; the command line prints it as a table or as JSON, the app's system screen draws it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ import msgspec
 import fastdraft_core
 from fastdraft_core import places
 from fastdraft_core.catalog import hub_cache
-from fastdraft_core.cpu import Cpu, describe_cpu
+from fastdraft_core.cpu import describe_cpu
 from fastdraft_core.devices import (
-    Bandwidth,
     choose_dtype,
     choose_threads,
     detect_devices,
@@ -28,40 +27,43 @@ from fastdraft_core.devices import (
     library_versions,
     measured_peak_bandwidth,
 )
+from fastdraft_core.events import Check, CheckStatus
 
-OK, WARN, FAIL = "ok", "warn", "fail"
+OK: CheckStatus = "ok"
+WARN: CheckStatus = "warn"
+FAIL: CheckStatus = "fail"
 _GIB = 1 << 30
 _MIN_FREE_MEMORY = 2 * _GIB
 _MIN_FREE_DISK = 5 * _GIB
 _BUNDLED = ("target", "drafts/XS", "drafts/S", "drafts/M")
 #: Without these nothing decodes; the others are for more runtimes and for training.
 _REQUIRED = ("torch", "transformers", "tokenizers")
-
-
-class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One line: ``status`` is ``ok``, ``warn`` or ``fail``; ``advice`` says what to do unless it is ok."""
-
-    name: str
-    value: str
-    status: str = OK
-    advice: str = ""
+#: Who writes a log of its own, and what that tells of.
+_LOGS = {"app": "app", "engine": "engine", "sweep": "sweeps", "fastdraft": "command line"}
 
 
 def checks(*, bandwidth: bool = True) -> Iterator[Check]:
-    """Every check, cheap ones first. ``bandwidth`` measures the memory, about two seconds when not kept."""
-    yield Check(name="fastdraft", value=fastdraft_core.__version__)
-    yield Check(name="python", value=f"{platform.python_version()} on {platform.platform()}")
-    yield from _versions()
-    cpu = describe_cpu()
-    yield from _processor(cpu)
-    yield from _folders()
-    yield from _bundled()
-    yield from _devices()
-    if bandwidth:
-        yield from _bandwidth(measured_peak_bandwidth())
+    """Every check, group by group, cheap ones first.
+
+    ``bandwidth`` measures the memory, about two seconds when not kept.
+    """
+    groups = {
+        "versions": _versions(),
+        "processor and memory": _processor(),
+        "folders": _folders(),
+        "logs": _logs(),
+        "bundled pair": _bundled(),
+        "devices": _devices(),
+        "memory bandwidth": _bandwidth() if bandwidth else iter(()),
+    }
+    for group, found in groups.items():
+        for check in found:
+            yield msgspec.structs.replace(check, group=group)
 
 
 def _versions() -> Iterator[Check]:
+    yield Check(name="fastdraft", value=fastdraft_core.__version__)
+    yield Check(name="python", value=f"{platform.python_version()} on {platform.platform()}")
     for name, version in library_versions().items():
         if version != "absent":
             yield Check(name=name, value=version)
@@ -70,7 +72,8 @@ def _versions() -> Iterator[Check]:
             yield Check(name=name, value=version, status=status, advice=f"Install it: pip install {name}")
 
 
-def _processor(cpu: Cpu) -> Iterator[Check]:
+def _processor() -> Iterator[Check]:
+    cpu = describe_cpu()
     yield Check(name="cpu", value=cpu.name)
     yield Check(
         name="cores",
@@ -105,7 +108,8 @@ def _devices() -> Iterator[Check]:
             yield Check(name=f"OpenVINO device {name}", value=full_name)
 
 
-def _bandwidth(found: Bandwidth) -> Iterator[Check]:
+def _bandwidth() -> Iterator[Check]:
+    found = measured_peak_bandwidth()
     note = f"The machine was {found.busy_share:.0%} busy: a lower bound. Run doctor again when it is idle."
     for name, threads, rate in (
         ("memory bandwidth, all threads", found.threads, found.all_threads),
@@ -113,7 +117,7 @@ def _bandwidth(found: Bandwidth) -> Iterator[Check]:
     ):
         yield Check(
             name=name,
-            value=f"{rate:.1f} GB/s ({threads} threads, measured {found.measured_on}, {found.method})",
+            value=f"{rate:.1f} GB/s ({threads} thread{'s' if threads > 1 else ''}, measured {found.measured_on}, {found.method})",
             status=WARN if found.busy else OK,
             advice=note if found.busy else "",
         )
@@ -136,6 +140,13 @@ def _folders() -> Iterator[Check]:
     low = free < _MIN_FREE_DISK
     advice = "Checkpoints and models need more: free some space, or move fastdraft's folders with FASTDRAFT_HOME."
     yield Check(name="disk", value=f"{_gib(free)} free", status=WARN if low else OK, advice=advice if low else "")
+
+
+def _logs() -> Iterator[Check]:
+    for program, writer in _LOGS.items():
+        path = places.log_file(program)
+        size = _in_bytes(path.stat().st_size) if path.is_file() else "not written yet"
+        yield Check(name=f"log of the {writer}", value=f"{path} ({size})")
 
 
 def _bundled() -> Iterator[Check]:
@@ -176,7 +187,11 @@ def _size(folder: Path) -> str:
             path = Path(directory, name)
             if not path.is_symlink() and path.exists():
                 total += path.stat().st_size
-    return _gib(total) if total >= _GIB else f"{total / (1 << 20):.1f} MiB"
+    return _in_bytes(total)
+
+
+def _in_bytes(size: int) -> str:
+    return _gib(size) if size >= _GIB else f"{size / (1 << 20):.1f} MiB"
 
 
 def _gib(size: int) -> str:

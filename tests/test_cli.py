@@ -279,8 +279,24 @@ def test_doctor_as_json(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "measured_peak_bandwidth", lambda: peak)
     code, out, _ = cli("doctor", "--json")
     checks = json.loads(out)
-    assert {"name", "status", "value"} <= checks[0].keys()
+    assert {"name", "status", "value", "advice", "group"} <= checks[0].keys()
     assert code == int(any(check["status"] == "fail" for check in checks))
+    assert len(out.splitlines()) == len(checks) + 1, "a check a line, then the end of the array"
+
+
+def test_doctor_tells_each_check_at_once(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A screen shows the versions while the memory is measured; what broke off is no whole array."""
+    from fastdraft_core import doctor
+
+    def broken() -> None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(doctor, "measured_peak_bandwidth", broken)
+    code, out, err = cli("doctor", "--json")
+    assert code == 1
+    assert "the disk is gone" in err
+    assert out.startswith('[{"type":"check","name":"fastdraft"')
+    assert "]" not in out.splitlines()
 
 
 # --- interrupted -------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import torch
 
-from fastdraft_core import bandwidth, cpu, devices
+from fastdraft_core import bandwidth, cpu, devices, limits
 from fastdraft_core.errors import FastdraftError
 
 XEON = "processor : 0\nmodel name : Intel(R) Xeon(R) 6\nflags : fpu avx2 avx512f {extra}\n"
@@ -174,7 +174,7 @@ def test_hyperthreads_count_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         (topology / "physical_package_id").write_text("0")
     monkeypatch.setattr(cpu, "_SYSFS", tmp_path)
     monkeypatch.setattr(cpu, "_affinity", lambda: [0, 1, 2, 3])
-    monkeypatch.setattr(cpu, "_quota", lambda: None)
+    monkeypatch.setattr(cpu, "cpu_quota", lambda: None)
     assert (cpu.physical_cores(), cpu.logical_cores()) == (2, 4)
 
 
@@ -184,8 +184,8 @@ def test_a_containers_quota_limits_cores(
 ) -> None:
     """In a container with 2 of 8 cores, 8 threads would fight over 2: the quota counts, halves round up to 1."""
     (tmp_path / "cpu.max").write_text(quota)
-    monkeypatch.setattr(cpu, "_CGROUP", tmp_path)
-    monkeypatch.setattr(cpu, "_cgroup_folder", lambda controller: tmp_path)
+    monkeypatch.setattr(limits, "_CGROUP", tmp_path)
+    monkeypatch.setattr(limits, "_cgroup_folder", lambda controller: tmp_path)
     monkeypatch.setattr(cpu, "_affinity", lambda: list(range(8)))
     assert cpu.logical_cores() == cores
 
@@ -194,8 +194,8 @@ def test_a_containers_memory_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_p
     """Free memory is the container's: the machine's would let a model load that the kernel then kills."""
     (tmp_path / "memory.max").write_text(str(3 << 20))
     (tmp_path / "memory.current").write_text(str(1 << 20))
-    monkeypatch.setattr(cpu, "_cgroup_folder", lambda controller: tmp_path)
-    assert cpu.memory() == (3 << 20, 2 << 20)
+    monkeypatch.setattr(limits, "_cgroup_folder", lambda controller: tmp_path)
+    assert limits.memory() == (3 << 20, 2 << 20)
 
 
 def test_bandwidth_is_measured_once_and_kept(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:

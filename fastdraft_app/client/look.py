@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from fastdraft_app.client.command import fastdraft, last_words
+from fastdraft_app.client.doctor import read_check
 from fastdraft_app.client.train import scratch_recipe
 from fastdraft_core.events import Previewed, decode_message
 from fastdraft_core.training.recipe import Recipe
@@ -22,11 +22,8 @@ async def devices() -> list[tuple[str, str]]:
         OSError: the process cannot be started.
     """
     _, lines, _ = await fastdraft("doctor", "--json", outlive=False)
-    try:
-        found: list[dict[str, Any]] = msgspec.json.decode(lines[-1]) if lines else []
-        return [(check["name"], check["value"]) for check in found if check["name"].startswith(_TELLING)]
-    except (msgspec.MsgspecError, KeyError, TypeError, AttributeError):
-        return []
+    checks = [check for line in lines if (check := read_check(line.encode())) is not None]
+    return [(check.name, check.value) for check in checks if check.name.startswith(_TELLING)]
 
 
 async def preview(recipe: Recipe, sources: Sequence[str]) -> list[Previewed] | str:

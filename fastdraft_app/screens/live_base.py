@@ -97,6 +97,16 @@ class LiveBase(Screen[None]):
         with suppress(FastdraftError):
             self.playback = None if path is None else Playback(read_recording(path), self.settings, intro=True)
 
+    @property
+    def timed(self) -> str:
+        """What nothing else on this machine may disturb now, in words; empty for nothing."""
+        if self._sweeping():
+            return "a sweep is being timed"
+        # While another screen is shown, what the engine says waits here.
+        if not self._engine.running or not self.live.still_busy(self._engine.incoming):
+            return ""
+        return "models are being loaded" if self.live.phase is Phase.LOADING else "a live run is being timed"
+
     # --- the engine ---------------------------------------------------------------------------
 
     async def _start_engine(self) -> None:

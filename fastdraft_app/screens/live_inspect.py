@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from time import monotonic
 
-from textual import on, work
+from textual import on
 from textual.actions import SkipAction
 
-from fastdraft_app import clipboard
+from fastdraft_app.copying import copy
 from fastdraft_app.inspection import Facts
 from fastdraft_app.replay import VIEWS, Place, Track, View
 from fastdraft_app.screens.live_run import RunActions
@@ -173,34 +173,18 @@ class InspectActions(RunActions):
         """Copy the selection, or else the text of the pane that has the focus."""
         selected = self.get_selected_text()
         if selected:
-            self._copy(selected, "the selection")
+            copy(self, selected, "the selection")
             return
         mode = "ar" if self.query_one("#ar-tokens").has_focus else "sd"
         track = self.session.track(mode) or self.session.track("ar")
         if self._hindered("copy") or track is None:
             return
         text = track.started.prompt + track.text(self.session.visible_steps(track.started.mode))
-        self._copy(safe(text), f"the {RUN_NAMES[track.started.mode]} text")
+        copy(self, safe(text), f"the {RUN_NAMES[track.started.mode]} text")
 
     def action_copy_text(self) -> None:
         """Textual's own key for copying a selection takes the same ways."""
         selected = self.get_selected_text()
         if not selected:
             raise SkipAction
-        self._copy(selected, "the selection")
-
-    def _copy(self, text: str, what: str) -> None:
-        self.app.copy_to_clipboard(text)
-        self._copy_elsewhere(text, what)
-
-    @work(thread=True, group="copy")
-    def _copy_elsewhere(self, text: str, what: str) -> None:
-        try:
-            tools, path = clipboard.copy(text)
-        except OSError as error:
-            tools, where = [], f"No file could be written ({error})."
-        else:
-            where = f"Also in {path}"
-        ways = " and ".join([*tools, "the terminal's clipboard (OSC 52)"])
-        message = f"Copied {what}, {len(text)} characters, by {ways}. {where}"
-        self.app.call_from_thread(self.notify, message, markup=False, timeout=8)
+        copy(self, selected, "the selection")

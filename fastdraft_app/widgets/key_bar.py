@@ -81,16 +81,17 @@ class KeyBar(TextLine):
 
 def choose(entries: list[tuple[str, Content]], width: int) -> Content:
     """The entries that fit ``width``, in order; help, quit, and on a wide line the screens come before the others."""
-    gap = 2
-    always = (*ALWAYS, *SCREENS) if width >= WIDE else ALWAYS
-    room = width + gap - sum(entry.cell_length + gap for name, entry in entries if name in always)
+    always, close = ((*ALWAYS, *SCREENS), SCREENS[:-1]) if width >= WIDE else (ALWAYS, ())
+    # The screens stand close to each other, which leaves room for one more key of the present one.
+    spaced = [(name, entry + (" " if name in close else "  ")) for name, entry in entries]
+    room = width + 2 - sum(entry.cell_length for name, entry in spaced if name in always)
     chosen = []
-    for name, entry in entries:
+    for name, entry in spaced:
         if name not in always:
-            room -= entry.cell_length + gap
+            room -= entry.cell_length
         if name in always or room >= 0:
             chosen.append(entry)
-    return Content(" " * gap).join(chosen)
+    return Content("").join(chosen).rstrip()
 
 
 def _group(active: ActiveBinding) -> Binding.Group | str:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from fastdraft_core.events.base import Event
+from fastdraft_core.events.checking import Check, CheckStatus
 from fastdraft_core.events.commands import Cancel, Load, Quit, Run
 from fastdraft_core.events.decoding import (
     AUTO_GAMMA,
@@ -78,6 +79,8 @@ __all__ = [
     "BlockCost",
     "Cancel",
     "Candidate",
+    "Check",
+    "CheckStatus",
     "Checkpointed",
     "Command",
     "Compared",
@@ -175,6 +178,7 @@ Message = (
     | PointMeasured
     | SweepVerdict
     | SweepFinished
+    | Check
 )
 Command = Load | Run | Cancel | Quit
 

@@ -7,6 +7,7 @@ from textual.screen import Screen
 from fastdraft_app.screens.job import JobScreen
 from fastdraft_app.screens.result import ResultScreen
 from fastdraft_app.screens.sweep import SweepScreen
+from fastdraft_app.screens.system import SystemScreen
 from fastdraft_app.widgets.job_list import JobList
 
 from .conftest import MakeApp
@@ -31,7 +32,7 @@ def frames(screen: Screen[object]) -> list[str]:
 
 
 async def test_no_frame_needs_unicode(make_app: MakeApp) -> None:
-    """The live screen, a sweep, results and jobs, with their charts and banners."""
+    """The live screen, a sweep, results, jobs and this machine, with their charts and banners."""
     keep(grid("20260102-030405-demo"))
     keep(grid("20260103-030405-demo"))
     every_state()
@@ -56,4 +57,7 @@ async def test_no_frame_needs_unicode(make_app: MakeApp) -> None:
         await wait_for(pilot, lambda: isinstance(app.screen, JobScreen))
         await pilot.pause()
         found["job"] = frames(app.screen)
+        await pilot.press("7")
+        await wait_for(pilot, lambda: isinstance(app.screen, SystemScreen) and app.screen.checks)
+        found["system"] = frames(app.screen)
     assert {name: odd for name, odd in found.items() if odd} == {}

@@ -151,3 +151,14 @@ async def test_the_screens_in_the_key_bar(app: FastdraftApp) -> None:
     async with app.run_test(size=(240, 48)) as pilot:
         await settled(pilot)
         assert ("1 live" in live(pilot).query_one(KeyBar).text) is (len(navigation.PLACES) > 1)
+
+
+async def test_a_wide_key_bar_has_every_screen_and_keys_of_this_one(app: FastdraftApp) -> None:
+    """Seven screens leave room for what one does here, and nothing is cut off."""
+    async with app.run_test(size=(160, 48)) as pilot:
+        await settled(pilot)
+        bar = live(pilot).query_one(KeyBar)
+        assert all(f"{place.key} {place.title}" in bar.text for place in navigation.PLACES)
+        assert "s slow" in bar.text
+        assert bar.text.endswith("q quit")
+        assert len(bar.text) <= bar.size.width

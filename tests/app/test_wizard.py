@@ -33,9 +33,12 @@ TWIN = """
 import os, sys
 open(os.environ["CALLS"], "a").write(" ".join(sys.argv[1:]) + chr(10))
 print({
-    "doctor": '[{"name": "cpu", "value": "-"}, {"name": "memory", "value": "20.0 GiB available of 32.0 GiB"},'
-              '{"name": "bf16", "value": "native"}, {"name": "device cuda:0", "value": "Some GPU, 24.0 GiB, bfloat16"},'
-              '{"name": "device cuda:1", "value": "Some GPU, 24.0 GiB, bfloat16"}]',
+    "doctor": '''[{"type": "check", "name": "cpu", "value": "-"}
+,{"type": "check", "name": "memory", "value": "20.0 GiB available of 32.0 GiB"}
+,{"type": "check", "name": "bf16", "value": "native"}
+,{"type": "check", "name": "device cuda:0", "value": "Some GPU, 24.0 GiB, bfloat16"}
+,{"type": "check", "name": "device cuda:1", "value": "Some GPU, 24.0 GiB, bfloat16"}
+]''',
     "preview": '{"type":"previewed","source":"text","document":"some.rst","num_tokens":9,"tokens":["The"," cat","\\\\n"]}',
 }.get(sys.argv[1], "all 1 min"))
 """
