@@ -72,6 +72,8 @@ def check_shared(accelerator: Any, *folders: Path) -> None:
         return
     from accelerate.utils import gather_object
 
+    # The first process may have found a reason not to begin.
+    agree(accelerator)
     # A name that nobody has asked for yet, so that no file system remembers its absence.
     name = gather_object([f".shared-{secrets.token_hex(8)}"])[0]
     marks = [folder / name for folder in folders]

@@ -36,8 +36,8 @@ def the_line() -> list[str]:
     return shlex.split(line)
 
 
-def launch(recipe: Path, homes: list[Path]) -> list[subprocess.CompletedProcess[str]]:
-    """The wizard's line on as many machines as there are ``homes``, with its words in capitals filled in."""
+def launch(recipe: Path, homes: list[Path], *more: str) -> list[subprocess.CompletedProcess[str]]:
+    """The wizard's line, and ``more``, on as many machines as there are ``homes``, with its words in capitals filled in."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -59,6 +59,7 @@ def launch(recipe: Path, homes: list[Path]) -> list[subprocess.CompletedProcess[
                 "-m",
                 "accelerate.commands.accelerate_cli",
                 *({**meant, "RANK": str(rank)}.get(w, w) for w in rest),
+                *more,
             ],
             cwd=ROOT,
             env={**os.environ, "FASTDRAFT_HOME": str(home), "OMP_NUM_THREADS": "1"},
@@ -72,7 +73,9 @@ def launch(recipe: Path, homes: list[Path]) -> list[subprocess.CompletedProcess[
         said = [process.communicate(timeout=PATIENCE) for process in running]
     finally:
         for process in running:
-            process.kill()
+            # Not killed: a launcher takes its workers with it.
+            process.terminate()
+            process.wait(60)
     return [subprocess.CompletedProcess(p.args, p.returncode, *s) for p, s in zip(running, said, strict=True)]
 
 
@@ -89,6 +92,12 @@ def recipe(tmp_path: Path) -> Path:
 def figures(folder: Path) -> list[tuple[int, float, float]]:
     """Loss and gradient norm of every step."""
     return [(e.step, e.loss, e.gradient_norm) for e in EventLog(folder / EVENTS).read() if isinstance(e, Step)]
+
+
+def sentence(done: subprocess.CompletedProcess[str]) -> str:
+    """The one that a process left with."""
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("fastdraft: ")]
+    return said
 
 
 def test_the_wizards_line_on_two_machines_is_one_training(
@@ -113,6 +122,12 @@ def test_machines_with_disks_of_their_own_are_told(tmp_path: Path, recipe: Path)
     """Only the first writes shards and checkpoints: without a common file system both say what is missing, and leave."""
     for done in launch(recipe, [tmp_path / "first", tmp_path / "second"]):
         assert done.returncode != 0
-        (said,) = [line for line in done.stderr.splitlines() if line.startswith("fastdraft: ")]
-        assert "need one file system" in said
-        assert str(tmp_path / "second" / "data" / "jobs" / "tiny") in said
+        assert "need one file system" in sentence(done)
+        assert str(tmp_path / "second" / "data" / "jobs" / "tiny") in sentence(done)
+
+
+def test_what_the_first_refuses_all_are_told(tmp_path: Path, recipe: Path) -> None:
+    """The first machine keeps the account of the job; where it does not even begin, the others must not wait for it."""
+    for done in launch(recipe, [tmp_path / "shared"] * 2, "--stage", "ft"):
+        assert done.returncode != 0
+        assert "The recipe has no stage 'ft'" in sentence(done)
