@@ -120,10 +120,21 @@ def say_runtime(pair: Pair) -> None:
 
 
 def prompts(task: str, file: Path | None, field: str) -> list[Prompt]:
-    """The prompts that ``--task`` or ``--prompt-file`` name."""
+    """The prompts that ``--task`` or ``--prompt-file`` name.
+
+    Raises:
+        FastdraftError: both are given, there is no such task, or the file cannot be read.
+    """
     from fastdraft_core.bench.prompts import bundled_prompts, file_prompts
 
+    refuse_both(task, file)
     return file_prompts(file, field) if file else bundled_prompts(task or None)
+
+
+def refuse_both(task: str, file: Path | None) -> None:
+    """Rather than measuring on one of both without a word."""
+    if task and file:
+        raise FastdraftError("--task and --prompt-file both say what to measure on; give one of them.")
 
 
 def gammas(text: str) -> list[int]:
