@@ -91,7 +91,7 @@ def _of_device(answers: Answers, known: Known) -> Iterator[str]:
     if len(accelerators) > 1:
         yield f"A job takes one of them; all {len(accelerators)} together: save the recipe (F5), then"
         yield f"  {_ONE.format(processes=len(accelerators))}"
-    yield "Several machines: save the recipe (F5), then on each of them"
+    yield "Several machines, FASTDRAFT_HOME on a disk that they share: save the recipe (F5), then on each of them"
     yield f"  {_SEVERAL}"
     yield "F6 measures for about ten seconds how fast the draft as it is now trains on the chosen device."
 

@@ -190,6 +190,8 @@ def test_a_damaged_model_is_one_line_and_exit_code_1(
         (["verify", "demo", "--gamma", "automatic"], "not understood"),
         (["sweep", "demo", "--gamma", "auto"], "not understood"),
         (["bench", "demo", "--prompt-file", "/nowhere.jsonl"], "/nowhere.jsonl"),
+        (["bench", "demo", "--prompt-file", "p.txt", "--task", "code"], "give one of them"),
+        (["sweep", "demo", "--prompt-file", "p.txt", "--task", "code"], "give one of them"),
     ],
 )
 def test_wrong_values_are_answered_in_words(cli: Cli, arguments: list[str], words: str) -> None:

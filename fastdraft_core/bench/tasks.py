@@ -106,7 +106,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task ready to run once a pair is known. ``request`` and ``field`` are what was typed for it."""
+    """A task ready to run once a pair is known.
+
+    ``request`` and ``field`` are what was typed for it, a file by its whole path: a sweep goes on from any folder.
+    """
 
     name: str
     request: str
@@ -169,6 +172,7 @@ def file_task(path: Path, field: str, count: int = PROMPTS, length: int = 0) -> 
     Raises:
         FastdraftError: it cannot be read, or a row lacks the field.
     """
+    path = path.expanduser().absolute()
     prompts = file_prompts(path, field)
     sources = [Source({"text": p.text}, "{text}", "text") for p in spread(prompts, count)]
     return Task(prompts[0].task, str(path), path.name, sources, length or LENGTH, field=field)
@@ -191,7 +195,8 @@ def _load(request: str, count: int, length: int) -> Task:
         raise FastdraftError(f"There is no task {name!r}; use {known}, or --prompt-file for prompts of your own.")
     benchmark = BENCHMARKS[name]
     if file:
-        rows, source = file_rows(Path(file)), Path(file).name
+        path = Path(file).expanduser().absolute()
+        rows, source, request = file_rows(path), path.name, f"{name}={path}"
     elif benchmark.hub:
         rows, source = hub_rows(*benchmark.hub), " ".join(part for part in benchmark.hub if part)
     else:

@@ -34,7 +34,12 @@ Device = Annotated[
 DraftDevice = Annotated[str, typer.Option(help="The draft's device; default: the target's.")]
 Runtime = Annotated[str, typer.Option(help="torch, openvino, or auto: what was measured faster here for this pair.")]
 Weights = Annotated[
-    str, typer.Option(help="OpenVINO: original, bf16, f16, int8, int8_sym, int4 or int4:GROUP:RATIO; of the target.")
+    str,
+    typer.Option(
+        "--weights",
+        "--precision",
+        help="OpenVINO: original, bf16, f16, int8, int8_sym, int4 or int4:GROUP:RATIO; of the target.",
+    ),
 ]
 DraftWeights = Annotated[str, typer.Option(help="The same for the draft.")]
 KvPrecision = Annotated[str, typer.Option(help="OpenVINO: f32, bf16, f16, u8 or u4 keys and values.")]
@@ -121,9 +126,14 @@ def say_runtime(pair: Pair) -> None:
 
 
 def prompts(task: str, file: Path | None, field: str) -> list[Prompt]:
-    """The prompts that ``--task`` or ``--prompt-file`` name."""
+    """The prompts that ``--task`` or ``--prompt-file`` name.
+
+    Raises:
+        FastdraftError: both are given, there is no such task, or the file cannot be read.
+    """
     from fastdraft_core.bench.prompts import bundled_prompts, file_prompts
 
+    refuse_both(task, file)
     return file_prompts(file, field) if file else bundled_prompts(task or None)
 
 
@@ -148,6 +158,12 @@ def gammas_or_auto(text: str) -> list[int]:
     numbers = [part for part in text.split(",") if part != "auto"]
     auto = [AUTO_GAMMA] if len(numbers) < len(text.split(",")) else []
     return [*(gammas(",".join(numbers)) if numbers else []), *auto]
+
+
+def refuse_both(task: str, file: Path | None) -> None:
+    """Rather than measuring on one of both without a word."""
+    if task and file:
+        raise FastdraftError("--task and --prompt-file both say what to measure on; give one of them.")
 
 
 def gammas(text: str) -> list[int]:

@@ -28,6 +28,8 @@ def sources(
 
     loaded = load_recipe(recipe)
     asked = loaded.synthesis.instructions if loaded.synthesis else {}
+    if not (source or loaded.sources):
+        talk.print("The recipe describes no source of its own; code and text are built in.")
     for name in source or list(loaded.sources):
         if name not in loaded.sources:
             known = ", ".join(loaded.sources) or "none"

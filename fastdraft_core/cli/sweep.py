@@ -86,6 +86,7 @@ def sweep(
         write = store.writer(store.find(resume))
         _run(*_resumed(write.name, trust=load.trust_remote_code), write, seconds, json=json)
         return
+    options.refuse_both(task, prompt_file)
     chosen = _preset(preset, gamma=gamma, temperature=temperature, task=task)
     settings = Settings(
         gammas=options.gammas(chosen["gamma"]),

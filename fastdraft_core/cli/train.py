@@ -72,7 +72,11 @@ def train(
     if int(os.environ.get("RANK", "0")) > 0:
         _help_to_train(loaded, folder, stage, device)
         return
-    submit(loaded, folder, detach=detach, device=device, stage=stage, again=again, output=output)
+    try:
+        submit(loaded, folder, detach=detach, device=device, stage=stage, again=again, output=output)
+    except FastdraftError as error:
+        _tell_the_others(error.message, device)
+        raise
     if detach:
         talk.print(f"job {folder.name} is on its way; follow it with `fastdraft jobs follow {folder.name}`")
         print(folder.name)
@@ -119,13 +123,7 @@ def _train_here(folder: Path, json: bool) -> None:
 
 def _help_to_train(recipe: Recipe, folder: Path, stage: str, device: str) -> None:
     """Take part as one of several processes of `accelerate launch` or `torchrun`; the first one keeps the account."""
-    from fastdraft_core.jobs.device import look_up, occupy
-
-    if device:
-        named = look_up(device)
-        # Of a kind such as cuda each process takes its own one, by its local rank.
-        if named == "cpu" or ":" in device:
-            occupy(named, os.environ)
+    _take_own(device)
     from fastdraft_core.training.stages import run_recipe
     from fastdraft_core.training.stop import Stop
 
@@ -133,3 +131,23 @@ def _help_to_train(recipe: Recipe, folder: Path, stage: str, device: str) -> Non
     with stop.on_signals():
         for _ in run_recipe(recipe, folder, only=stage or None, stop=stop):
             pass
+
+
+def _tell_the_others(problem: str, device: str) -> None:
+    """Leave with the other processes, if there are any: on other machines they would wait for this one for days."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return
+    _take_own(device)
+    from fastdraft_core.training.processes import agree, make_accelerator
+
+    agree(make_accelerator(), problem)
+
+
+def _take_own(device: str) -> None:
+    """See the device alone that this process is to train on; of a kind such as cuda each takes its own, by its local rank."""
+    from fastdraft_core.jobs.device import look_up, occupy
+
+    if device:
+        named = look_up(device)
+        if named == "cpu" or ":" in device:
+            occupy(named, os.environ)

@@ -18,6 +18,16 @@ STACK_V2 = (
 )
 
 
+def refuse_ids(source: TextSource) -> None:
+    """Refuse a data set that is known to hold no text.
+
+    Raises:
+        FastdraftError: it is one; the message says what to do.
+    """
+    if str(source.hub).lower().startswith("bigcode/the-stack-v2"):
+        raise FastdraftError(STACK_V2)
+
+
 def hub_documents(source: TextSource) -> Iterator[Document]:
     """The text of every row of the split, in its order.
 
@@ -37,8 +47,7 @@ def hub_rows(source: TextSource) -> Iterator[tuple[str, Any]]:
     import datasets
 
     assert source.hub is not None
-    if source.hub.lower().startswith("bigcode/the-stack-v2"):
-        raise FastdraftError(STACK_V2)
+    refuse_ids(source)
     try:
         rows = datasets.load_dataset(
             source.hub, source.config, split=source.split, revision=source.revision, streaming=True

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _SEEDS = 1 << 31
+NO_VLLM = (
+    'synthesis.engine is "vllm", and vLLM is not installed. Install it (`pip install vllm`) on a machine with a GPU that '
+    'it supports, or set synthesis.engine = "torch".'
+)
 
 
 class Writer(Protocol):
@@ -51,10 +55,7 @@ def vllm_writer(folder: Path) -> Writer:
         from vllm import LLM, SamplingParams
         from vllm.inputs import TokensPrompt
     except ImportError as error:
-        raise FastdraftError(
-            'synthesis.engine is "vllm", and vLLM is not installed. Install it (`pip install vllm`) on a machine with a GPU that '
-            'it supports, or set synthesis.engine = "torch".'
-        ) from error
+        raise FastdraftError(NO_VLLM) from error
     try:
         engine = LLM(model=str(folder))
     except (RuntimeError, ValueError, OSError) as error:

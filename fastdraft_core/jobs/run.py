@@ -118,7 +118,13 @@ def _outcome(error: BaseException) -> tuple[State, str]:
             f"{error.filename or 'A file'} could not be written ({error.strerror}). Free some space and try again; the "
             "job goes on from its last checkpoint."
         )
-    return "failed", f"{type(error).__name__}: {error}. The details are in log.txt."
+    return "failed", f"{type(error).__name__}: {error}. The details are in {_log()}."
+
+
+def _log() -> str:
+    """Where this process writes what happens: the job's own log, or in the foreground that of the command line."""
+    files = [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.FileHandler)]
+    return files[0].baseFilename if files else processes.LOG
 
 
 def _end(folder: Path, state: State, reason: str = "") -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ import torch
 
 from fastdraft_core.bench.acceptance import chances
 from fastdraft_core.bench.surface import expected_blocks
-from fastdraft_core.data.corpus import Corpus, held_out_prompts
+from fastdraft_core.data.corpus import Corpus, held_out_prompts, kept_shard
 from fastdraft_core.data.generation import continue_batch
 from fastdraft_core.data.mixtures import Mixture
+from fastdraft_core.data.tokenizer import tokenizer_hash
 from fastdraft_core.decoding.drafters import ModelDrafter
 from fastdraft_core.decoding.metrics import acceptance_rate
 from fastdraft_core.decoding.records import Pass, Request
@@ -132,14 +133,26 @@ def _log_probs(model: Any, ids: torch.Tensor, mask: torch.Tensor, vocab_size: in
 
 
 def stage_acceptance(
-    target: Path, stages: dict[str, Path], corpus: Corpus, sources: list[str], seed: int, evaluation: Evaluation
+    target: Path,
+    stages: dict[str, Path],
+    corpus: Corpus,
+    sources: Mapping[str, str],
+    seed: int,
+    evaluation: Evaluation,
 ) -> Iterator[Event]:
-    """One ``StageAcceptance`` for each checkpoint folder in ``stages``, on prompts of held-out documents."""
+    """One ``StageAcceptance`` for each checkpoint folder in ``stages``, on prompts of held-out documents.
+
+    ``sources`` maps each one to the checksum of its held-out tokens, as training had them. A source whose documents are all
+    too short to be prompts has no figure.
+    """
     torch.set_num_threads(choose_threads())
     tokenizer = load_tokenizer(target, "target")
     prompts: dict[str, list[list[int]]] = {}
-    for source in sources:
-        prompts[source] = yield from _prompts(corpus, source, tokenizer)
+    for source, digest in sources.items():
+        if found := (yield from _prompts(corpus, source, digest, tokenizer)):
+            prompts[source] = found
+    if not prompts:
+        return
     device = choose_device()
     dtype = choose_dtype(device)
     runtime = load_runtime(target, "target", tokenizer, device=device, dtype=dtype)
@@ -149,8 +162,11 @@ def stage_acceptance(
         yield StageAcceptance(stage=stage, gamma=evaluation.gamma, temperature=evaluation.temperature, acceptance=rates)
 
 
-def _prompts(corpus: Corpus, source: str, tokenizer: Any) -> Generator[Event, None, list[list[int]]]:
-    shard = yield from corpus.shard(source, tokenizer, held_out=True)
+def _prompts(corpus: Corpus, source: str, digest: str, tokenizer: Any) -> Generator[Event, None, list[list[int]]]:
+    # The files themselves may be gone, or edited since.
+    shard = kept_shard(source, digest, tokenizer_hash(tokenizer), held_out=True)
+    if shard is None:
+        shard = yield from corpus.shard(source, tokenizer, held_out=True)
     return held_out_prompts(shard, _PROMPTS, _PROMPT_TOKENS)
 
 

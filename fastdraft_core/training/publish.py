@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from fastdraft_core.devices import library_versions
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Evaluated, Event, RecipeChanged, StageAcceptance, decode_message, encode
-from fastdraft_core.text_sources import BUILT_IN
+from fastdraft_core.text_sources import BUILT_IN, TARGET_SOURCE
 from fastdraft_core.training.checkpoints import flush, load_trainer
 from fastdraft_core.training.evaluation import stage_acceptance
 from fastdraft_core.training.folders import find_checkpoint, last_checkpoint, stage_folder
@@ -38,10 +38,12 @@ def publish(recipe: Recipe, folder: Path, output: Path) -> Generator[Event, None
     """
     check_output(output, folder)
     stages = {name: _checkpoint(folder, name) for name in recipe.stages}
+    read = {s: d for at in stages.values() for s, d in load_trainer(at, tensors=False).held_out.items()}
     final = list(stages)[-1]
     stages[final], why = _better(stage_folder(folder, final), stages[final])
     if recipe.target is not None:
-        sources = sorted({s for stage in recipe.stages.values() for s in stage.sources if s != "target"})
+        used = sorted({s for stage in recipe.stages.values() for s in stage.sources if s != TARGET_SOURCE})
+        sources = {source: read.get(source, "") for source in used}
         with (folder / "events.jsonl").open("ab") as events:
             corpus = recipe_corpus(recipe)
             for event in stage_acceptance(
@@ -174,6 +176,8 @@ def _figures(values: dict[str, float], form: str) -> str:
 def _acceptance_table(recipe: Recipe, events: list[Event]) -> str:
     found = {e.stage: e for e in events if isinstance(e, StageAcceptance)}
     sources = sorted({s for e in found.values() for s in e.acceptance})
+    if not sources:
+        return "Not measured in real decoding: there are no held-out documents that are long enough to be prompts."
     setting = f"gamma {recipe.evaluation.gamma}, temperature {recipe.evaluation.temperature:g}"
     head = f"Accepted/drafted in real decoding on prompts of held-out documents, {setting}:\n"
     rows = [head, _row(["after", *sources]), _row(["---", *["---:"] * len(sources)])]

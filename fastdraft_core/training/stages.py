@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from fastdraft_core import places
 from fastdraft_core.bench.tasks import BENCHMARKS, load_tasks
 from fastdraft_core.data.corpus import Corpus, kept_shard
 from fastdraft_core.data.decontamination import Overlap
@@ -20,11 +21,12 @@ from fastdraft_core.data.target_logits import TargetLogits, open_target_logits, 
 from fastdraft_core.data.tokenizer import tokenizer_hash, train_tokenizer
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Checkpointed, Event, Mixed, Progress
+from fastdraft_core.training.ahead import check_ahead
 from fastdraft_core.training.checkpoints import load_trainer
 from fastdraft_core.training.evaluation import Reference, make_reference, make_texts
 from fastdraft_core.training.folders import last_checkpoint, stage_folder
 from fastdraft_core.training.loop import StageRun, droppable, train_stage
-from fastdraft_core.training.processes import first_alone, make_accelerator
+from fastdraft_core.training.processes import check_same, check_shared, first_alone, make_accelerator, together
 from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe, Stage, num_steps, rows_per_step
 from fastdraft_core.training.samples import Samples, make_samples
 from fastdraft_core.training.start import check_context, load_target, starting_model, target_path
@@ -47,16 +49,18 @@ def run_recipe(recipe: Recipe, folder: Path, *, only: str | None = None, stop: S
     # Our own events tell of progress.
     logging.disable_progress_bar()
     check_context(recipe)
-    accelerator = make_accelerator()
-    stop = stop or Stop()
-    with stop.droppable():
-        corpus = recipe_corpus(recipe)
-    tokenizer = yield from stop.drop(first_alone(accelerator, _tokenizer(recipe, folder, corpus)))
-    previous: str | None = None
-    for name, stage in recipe.stages.items():
-        if only in (None, name) and not _is_finished(folder, name, stage):
-            yield from _run_stage(recipe, folder, name, stage, previous, tokenizer, corpus, accelerator, stop)
-        previous = name
+    accelerator, stop = make_accelerator(), stop or Stop()
+    with together(accelerator):
+        check_shared(accelerator, folder, places.cache())
+        with stop.droppable():
+            corpus = recipe_corpus(recipe)
+        tokenizer = yield from stop.drop(first_alone(accelerator, _tokenizer(recipe, folder, corpus)))
+        check_ahead(recipe, folder, tokenizer, only)
+        previous: str | None = None
+        for name, stage in recipe.stages.items():
+            if only in (None, name) and not _is_finished(folder, name, stage):
+                yield from _run_stage(recipe, folder, name, stage, previous, tokenizer, corpus, accelerator, stop)
+            previous = name
 
 
 def recipe_corpus(recipe: Recipe) -> Corpus:
@@ -100,6 +104,7 @@ def _run_stage(
             shard = _shard(recipe, corpus, source, tokenizer, accelerator.device, begun, held_out=held_out)
             shards[source, held_out] = yield from stop.drop(first_alone(accelerator, shard))
         _check_held_out(recipe, stage, source, shards[source, True])
+        check_same(accelerator, {source: shards[source, False].index.sha256})
 
     logits = []
     if stage.loss != "ce":

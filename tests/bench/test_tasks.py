@@ -175,6 +175,19 @@ def test_the_digest_knows_the_prompts(tmp_path: Path) -> None:
     assert digest("abc") == digest("abc") != digest("abd")
 
 
+def test_a_file_is_remembered_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep begun beside its prompts goes on from the app, which was started somewhere else."""
+    pair = letters_pair()
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "abc"}\n')
+    monkeypatch.chdir(_text(tmp_path, "abc").parent)
+    (rows,) = load_tasks("humaneval=rows.jsonl", length=4)
+    cards = [task.fitted([pair]).card(pair) for task in (rows, file_task(Path("mine.txt"), "prompt", length=4))]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = [*load_tasks(cards[0].request, length=4), file_task(Path(cards[1].request), cards[1].field, length=4)]
+    assert [task.fitted([pair]).card(pair) for task in again] == cards
+
+
 def _text(folder: Path, text: str) -> Path:
     path = folder / "mine.txt"
     path.write_text(text)

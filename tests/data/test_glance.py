@@ -90,6 +90,9 @@ def test_the_command_looks_at_the_sources_of_a_recipe(cli: Cli, tmp_path: Path) 
     found = decode_message(out.encode())
     assert isinstance(found, Glanced)
     assert found.source == "notes"
+    code, out, err = cli("sources", str(bundled))
+    assert (code, out) == (0, "")
+    assert "describes no source of its own" in err
     code, out, err = cli("sources", str(recipe), "--source", "text")
     assert (code, out) == (1, "")
     assert "describes no source 'text'" in err

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -13,7 +15,7 @@ from safetensors.torch import load_file
 
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import Checkpointed, StageStarted, Step
+from fastdraft_core.events import Checkpointed, Event, StageStarted, Step
 from fastdraft_core.jobs import control, queue
 from fastdraft_core.jobs.folder import EVENTS
 from fastdraft_core.jobs.history import EventLog
@@ -150,6 +152,22 @@ def test_a_loss_that_is_not_a_number(world: Path) -> None:
     assert state(folder) == "failed"
     assert "pt.learning_rate" in record(folder).error
     assert readable(folder) >= 1
+
+
+def test_the_log_that_is_named_is_the_one_that_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job in the foreground has no log.txt; what nobody foresaw lies in the command line's own log."""
+    log = logging.FileHandler(tmp_path / "fastdraft.log")
+    monkeypatch.setattr(logging.getLogger(), "handlers", [log])
+    folder = here(tiny_recipe())
+
+    def breaks(*_: object) -> Iterator[Event]:
+        raise ValueError("something unforeseen")
+
+    with pytest.raises(FastdraftError, match="something unforeseen") as caught:
+        list(run_queued(folder, Stop(), breaks))
+    log.close()
+    assert log.baseFilename in caught.value.message
+    assert "Traceback" in Path(log.baseFilename).read_text()
 
 
 def test_data_that_vanishes_is_named(world: Path) -> None:

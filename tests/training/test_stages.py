@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,61 @@ def test_magpie_needs_a_chat_template(tmp_path: Path, target: Path) -> None:
     """A base model cannot play the user: the error says so before the target is loaded."""
     with pytest.raises(FastdraftError, match=r"no chat model\. Set synthesis\.magpie = 0"):
         list(run_job(_chatty(target, {"magpie": 1.0}, tmp_path / "asked.jsonl"), tmp_path / "job"))
+
+
+def test_what_a_later_stage_lacks_is_told_before_the_first(
+    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PT may take a day; that CP's folder is not there, or that the target is no chat model, is known from the start."""
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    gone, ids = {"own": {"path": "/gone"}}, {"own": {"hub": "bigcode/the-stack-v2"}}
+    lacking: list[tuple[str, dict[str, dict[str, Any]]]] = [
+        ("There is no file or folder /gone", {"sources": gone, "cp": {"sources": {"own": 1.0}}}),
+        ("There is no file or folder /gone", {"sources": gone, "synthesis": {"sources": {"own": 1.0}}}),
+        ("There is no file or folder /gone", {"sources": gone, "synthesis": {"instructions": {"own": 1.0}}}),
+        ("Software Heritage", {"sources": ids, "cp": {"sources": {"own": 1.0}}}),
+        ("no chat model", {"synthesis": {"magpie": 1.0}}),
+        ("vLLM is not installed", {"synthesis": {"engine": "vllm"}}),
+    ]
+    for words, changes in lacking:
+        data = dump_recipe(_draft(target))
+        for section, values in changes.items():
+            data[section] = {**data.get(section, {}), **values}
+        with pytest.raises(FastdraftError, match=words):
+            list(run_job(parse_recipe(data, "test"), tmp_path / words))
+        assert not (tmp_path / words / "checkpoints").exists()
+
+
+def test_a_stage_that_has_begun_needs_its_files_no_more(tmp_path: Path, target: Path) -> None:
+    """What was read is kept as tokens: a job goes on, ends, and is published without the folder that it began with."""
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for document in _documents("own"):
+        (texts / document.file).write_text(document.text)
+    data = dump_recipe(_draft(target))
+    del data["cp"], data["ft"], data["synthesis"]
+    data["sources"] = {"own": {"path": str(texts)}}
+    data["pt"]["sources"] = {"own": 1.0}
+    recipe = parse_recipe(data, "test")
+    list(run_job(recipe, tmp_path / "job"))
+    shutil.rmtree(texts)
+    assert not [e for e in run_job(recipe, tmp_path / "job") if isinstance(e, StageFinished)]
+    (judged,) = [e for e in publish(recipe, tmp_path / "job", tmp_path / "draft") if isinstance(e, StageAcceptance)]
+    assert set(judged.acceptance) == {"own"}
+
+
+def test_short_documents_give_no_figure(tmp_path: Path, target: Path) -> None:
+    """An acceptance of 0.000 over no prompt at all would be taken for a useless draft; the card says that there was none."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("\n".join(json.dumps({"text": f"The sum of {n} and {n} is {2 * n}."}) for n in range(200)))
+    data = dump_recipe(_draft(target))
+    del data["cp"], data["ft"], data["synthesis"]
+    data["sources"] = {"own": {"path": str(rows), "held_out": 3}}
+    data["pt"]["sources"] = {"own": 1.0}
+    recipe = parse_recipe(data, "test")
+    list(run_job(recipe, tmp_path / "job"))
+    assert not [e for e in publish(recipe, tmp_path / "job", tmp_path / "draft") if isinstance(e, StageAcceptance)]
+    assert "no held-out documents that are long enough" in (tmp_path / "draft/README.md").read_text()
 
 
 def test_a_synthesis_without_prompts_is_refused(tmp_path: Path, target: Path) -> None:
