@@ -28,7 +28,6 @@ from fastdraft_core.runtimes.base import Runtime
 from fastdraft_core.runtimes.torch_loading import load_tokenizer
 from fastdraft_core.training.recipe import Evaluation
 
-_PROMPTS = 20
 _PROMPT_TOKENS = 48
 _NEW_TOKENS = 64
 #: Texts of the target that every evaluation reads.
@@ -139,7 +138,7 @@ def stage_acceptance(
     tokenizer = load_tokenizer(target, "target")
     prompts: dict[str, list[list[int]]] = {}
     for source in sources:
-        prompts[source] = yield from _prompts(corpus, source, tokenizer)
+        prompts[source] = yield from _prompts(corpus, source, tokenizer, evaluation.prompts)
     device = choose_device()
     dtype = choose_dtype(device)
     runtime = load_runtime(target, "target", tokenizer, device=device, dtype=dtype)
@@ -149,9 +148,9 @@ def stage_acceptance(
         yield StageAcceptance(stage=stage, gamma=evaluation.gamma, temperature=evaluation.temperature, acceptance=rates)
 
 
-def _prompts(corpus: Corpus, source: str, tokenizer: Any) -> Generator[Event, None, list[list[int]]]:
+def _prompts(corpus: Corpus, source: str, tokenizer: Any, count: int) -> Generator[Event, None, list[list[int]]]:
     shard = yield from corpus.shard(source, tokenizer, held_out=True)
-    return held_out_prompts(shard, _PROMPTS, _PROMPT_TOKENS)
+    return held_out_prompts(shard, count, _PROMPT_TOKENS)
 
 
 def _acceptance(
