@@ -137,6 +137,7 @@ STEPS = (
             Field("checkpoint_minutes", "number", name="save every, min"),
             Field("evaluation.gamma", "whole", name="judged at gamma"),
             Field("evaluation.temperature", "number", name="judged at T"),
+            Field("evaluation.prompts", "whole", name="judged by prompts"),
             Field("seed", "whole"),
             Field("compile", "flag"),
         ),
