@@ -10,8 +10,9 @@ import psutil
 
 from fastdraft_app.text import count, size
 from fastdraft_app.wizard import Answers, is_converted, parameters
-from fastdraft_app.wizard_fields import FIELDS, STEPS
+from fastdraft_app.wizard_fields import DEVICE, FIELDS, STEPS, Field
 from fastdraft_app.wizard_sources import described, origin
+from fastdraft_app.wizard_values import get_value, read
 from fastdraft_core import places
 from fastdraft_core.published import TARGETS, KnownTarget
 from fastdraft_core.shelf import BYTES_A_WEIGHT, ShelfModel, drafts_for, memory
@@ -48,13 +49,45 @@ def free_disk() -> int:
     return places.free_disk(places.jobs())
 
 
-def device_problem(answers: Answers, known: Known) -> str:
-    """That this machine lacks the chosen device; nothing while that is not known."""
+def known_problem(field: Field, answers: Answers, known: Known) -> str:
+    """What is wrong with a field, right in itself, on this machine or for this target; nothing while they are not known."""
+    told = _KNOWN_RULES.get(field.path.rpartition(".")[2])
+    return told(field, answers, known) if told else ""
+
+
+def _no_such_device(field: Field, answers: Answers, known: Known) -> str:
+    del field
     names = [name for name, _ in known.devices or ()]
     here = {"cpu", *(name.removeprefix("device ").partition(":")[0] for name in names if name.startswith("device "))}
     if "memory" not in names or not answers.device or answers.device in here:
         return ""
     return f"There is no {answers.device} device on this machine; here are: {', '.join(sorted(here))}."
+
+
+def _beyond_context(field: Field, answers: Answers, known: Known) -> str:
+    """Rows of a stage, or a prompt and what the target adds to it, must fit into the target's context."""
+    section, _, key = field.path.rpartition(".")
+    writes = key == "new_tokens"
+    target = _target(answers, known)
+    if (
+        target is None
+        or not target.entry.context
+        or answers.text(FIELDS["ft.skip" if writes else f"{section}.skip"]) == "yes"
+    ):
+        return ""
+    prefixes = get_value(answers.base, "synthesis.prefix_tokens") if answers.text(FIELDS["synthesis.sources"]) else (1,)
+    prompt = max(prefixes) if writes else 0
+    if read(answers.text(field), field) + prompt <= target.entry.context:
+        return ""
+    beside = f", and prompts have up to {prompt}" if writes else ""
+    return f"The target's context is {target.entry.context:,} tokens{beside}; take fewer."
+
+
+_KNOWN_RULES: dict[str, Callable[[Field, Answers, Known], str]] = {
+    DEVICE: _no_such_device,
+    "sequence_length": _beyond_context,
+    "new_tokens": _beyond_context,
+}
 
 
 def _target(answers: Answers, known: Known) -> ShelfModel | None:

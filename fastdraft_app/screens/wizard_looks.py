@@ -18,8 +18,8 @@ from fastdraft_app.palette import marks
 from fastdraft_app.text import one_line
 from fastdraft_app.widgets.samples import sample_lines
 from fastdraft_app.wizard import Answers
-from fastdraft_app.wizard_facts import Known, device_problem, facts
-from fastdraft_app.wizard_fields import DEVICE, FIELDS, STEPS, Field
+from fastdraft_app.wizard_facts import Known, facts, known_problem
+from fastdraft_app.wizard_fields import FIELDS, STEPS, Field
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.shelf import ShelfModel, shelf
 from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe
@@ -59,6 +59,7 @@ class WizardLooks(Screen[None]):
     @on(Shelved)
     def _shelved(self, event: Shelved) -> None:
         self._known.models = event.models
+        self._tell_fields()
         self._draw_facts()
 
     @work(exclusive=True, group="devices", exit_on_error=False)
@@ -73,9 +74,8 @@ class WizardLooks(Screen[None]):
     # --- what is wrong, and what is known -----------------------------------------------------
 
     def _problem(self, field: Field) -> str:
-        """What is wrong with the field, in itself or on this machine; empty if nothing."""
-        told = self.answers.problem(field)
-        return told or (device_problem(self.answers, self._known) if field.path == DEVICE else "")
+        """What is wrong with the field, in itself or beside what is known here; empty if nothing."""
+        return self.answers.problem(field) or known_problem(field, self.answers, self._known)
 
     def _tell_fields(self) -> None:
         """Beside each field of the page: what is wrong with it, else what it means."""

@@ -19,10 +19,11 @@ from fastdraft_app.screens.picker import PickerScreen
 from fastdraft_app.screens.wizard import REVIEW, WizardScreen
 from fastdraft_app.widgets.job_list import JobList
 from fastdraft_app.wizard import Answers, parameters
-from fastdraft_app.wizard_facts import Known, facts
+from fastdraft_app.wizard_facts import Known, facts, known_problem
 from fastdraft_app.wizard_fields import FIELDS, PRESETS, STEPS
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.shelf import shelf
 from fastdraft_core.training.recipe import dump_recipe, load_recipe
 
 from .conftest import MakeApp
@@ -282,6 +283,21 @@ def test_a_published_target_that_is_not_here_has_its_documented_figures(monkeypa
     assert "TOO LITTLE" in target
     assert "52,107,776 parameters" in draft
     assert "c = 0.014" in draft
+
+
+@pytest.mark.parametrize(
+    ("path", "fits", "too_many"), [("synthesis.new_tokens", "448", "449"), ("pt.sequence_length", "512", "513")]
+)
+def test_what_the_targets_context_cannot_hold_is_told_at_once(path: str, fits: str, too_many: str) -> None:
+    """The bundled target reads 512 tokens, prompts of up to 64 included; a job would learn it late."""
+    answers, known = Answers.fresh(), Known(models=shelf())
+    answers.set(FIELDS["model.context_length"], "1024")
+    for text, told in ((fits, ""), (too_many, "The target's context is 512 tokens")):
+        answers.set(FIELDS[path], text)
+        assert answers.problem(FIELDS[path]) == ""
+        assert known_problem(FIELDS[path], answers, known)[: len("The target's context is 512 tokens")] == told
+    answers.set(FIELDS["ft.skip" if path.startswith("synthesis") else "pt.skip"], "yes")
+    assert known_problem(FIELDS[path], answers, known) == ""
 
 
 async def test_f6_shows_documents_devices_and_the_rate(app: FastdraftApp, calls: Path) -> None:
