@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -70,7 +71,10 @@ class Answers:
         return "" if chosen == DEVICES[0] else chosen
 
     def problem(self, field: Field) -> str:
-        """What is wrong with the field, in a sentence; empty if nothing."""
+        """What is wrong with the field, alone or beside the others, in a sentence; empty if nothing."""
+        return self._own_problem(field) or (told if _is_about(told := self._misfit(), field) else "")
+
+    def _own_problem(self, field: Field) -> str:
         try:
             read(self.text(field), field)
             _RULES.get(field.path, _no_rule)(self)
@@ -84,15 +88,18 @@ class Answers:
 
     def whole_problem(self, step: Step) -> str:
         """What does not fit together in the recipe as a whole; nothing while a field of the page itself is wrong."""
-        if self.problems(step):
+        return "" if self.problems(step) else self._misfit()
+
+    def _misfit(self) -> str:
+        """The first thing that does not fit together; nothing while any field alone is wrong, which says so itself."""
+        try:
+            data = self._data()
+        except (FastdraftError, ValueError):
             return ""
         try:
-            parse_recipe(self._data(), "The recipe")
+            parse_recipe(data, "")
         except FastdraftError as error:
-            return error.message
-        except ValueError:
-            # A field of another page is wrong, which says so itself.
-            return ""
+            return error.message.removeprefix(": ")
         return ""
 
     def problems(self, step: Step) -> list[str]:
@@ -156,6 +163,11 @@ class Answers:
             _place().unlink()
 
 
+def is_converted(folder: Path) -> bool:
+    """Whether a model folder holds an OpenVINO IR alone."""
+    return (folder / "openvino_model.bin").is_file() and not any(folder.glob("*.safetensors"))
+
+
 def free_name(name: str) -> str:
     """``name``, with a number where a job is called so already."""
     taken, number, found = places.jobs(), 1, name
@@ -178,12 +190,23 @@ def parameters(shape: ModelShape, vocab_size: int) -> int:
     return vocab_size * width * (1 if shape.tie_embeddings else 2) + shape.num_layers * layer + width
 
 
+def _is_about(told: str, field: Field) -> bool:
+    """Whether a rule of the recipe names ``field`` first: there it can be mended. A stage stands for its sources."""
+    section, _, key = field.path.rpartition(".")
+    named = (f"{field.path} ", *([f"{section} uses the source "] if key == "sources" else []))
+    return told.startswith(named)
+
+
 def _no_rule(answers: Answers) -> None:
     del answers
 
 
 def _check_target(answers: Answers) -> None:
-    resolve(answers.text(FIELDS["target"]).strip())
+    folder = Path(resolve(answers.text(FIELDS["target"]).strip()))
+    if is_converted(folder):
+        raise ValueError(
+            "This is an OpenVINO IR, and no draft can be trained for one: give the model that it was made of."
+        )
 
 
 def _check_name(answers: Answers) -> None:

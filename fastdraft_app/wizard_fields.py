@@ -63,6 +63,8 @@ class Field:
 _OTHERS = {
     DEVICE: "What trains; best is the best one here. Each device runs one job, others wait their turn.",
     PRESET: "A shape that is known to work; own: as the fields below say.",
+    # In a recipe these may also be tokens, which add up to the stage's; here those have a field of their own.
+    **dict.fromkeys(("pt.sources", "cp.sources"), "Sources with weights; 'target' is what the target wrote."),
 }
 
 
@@ -137,6 +139,7 @@ STEPS = (
             Field("checkpoint_minutes", "number", name="save every, min"),
             Field("evaluation.gamma", "whole", name="judged at gamma"),
             Field("evaluation.temperature", "number", name="judged at T"),
+            Field("evaluation.prompts", "whole", name="judged by prompts"),
             Field("seed", "whole"),
             Field("compile", "flag"),
         ),

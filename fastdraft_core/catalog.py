@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ DEMO = "demo"
 _DEPTH = 2
 #: More folders than this are no place for models, such as a home or the root of a disk.
 _MOST_FOLDERS = 500
+#: Hidden folders, and the beginnings of models that are renamed once they are whole.
+_PASSED_OVER = re.compile(r"^\.|\.building(-\d+)?$")
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,12 +121,12 @@ def _bundled_names() -> list[str]:
 
 
 def _folders(folder: Path, depth: int) -> Iterator[Path]:
-    """``folder`` and what lies in it; hidden folders and those inside a model are left out."""
+    """``folder`` and what lies in it; left out are hidden folders, those inside a model, and those that are being written."""
     yield folder
     try:
         if depth == 0 or (folder / "config.json").is_file():
             return
-        inside = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir())
+        inside = sorted(path for path in folder.iterdir() if not _PASSED_OVER.search(path.name) and path.is_dir())
     except OSError:
         return
     for path in inside[:_MOST_FOLDERS]:

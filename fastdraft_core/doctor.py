@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -133,7 +132,7 @@ def _folders() -> Iterator[Check]:
         yield Check(name=name, value=f"{folder} ({_size(folder)})")
     home = places.existing_parent(places.cache())
     try:
-        free = shutil.disk_usage(home).free
+        free = places.free_disk(home)
     except OSError as error:
         yield Check(name="disk", value=str(home), status=FAIL, advice=f"Its disk cannot be read: {error.strerror}.")
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -11,11 +10,11 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from fastdraft_core import places
 from fastdraft_core.catalog import hub_cache
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Progress
 from fastdraft_core.hub_files import fetch, repository
-from fastdraft_core.places import existing_parent
 from fastdraft_core.weights import stamp
 
 if TYPE_CHECKING:
@@ -123,9 +122,9 @@ def _words(name: str, error: BaseException) -> str:
 
 
 def _check_room(name: str, needed: int) -> None:
-    folder = existing_parent(hub_cache())
+    folder = places.existing_parent(hub_cache())
     try:
-        free = shutil.disk_usage(folder).free
+        free = places.free_disk(folder)
     except OSError as error:
         raise FastdraftError(
             f"The disk of {folder} cannot be read ({error.strerror or error}). Set HF_HOME to another disk."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import platformdirs
@@ -63,6 +64,15 @@ def existing_parent(folder: Path) -> Path:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder
+
+
+def free_disk(folder: Path) -> int:
+    """Bytes that are free where ``folder`` is, or would be.
+
+    Raises:
+        OSError: its disk cannot be read.
+    """
+    return shutil.disk_usage(existing_parent(folder)).free
 
 
 def assets() -> Path:

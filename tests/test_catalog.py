@@ -79,6 +79,7 @@ def test_models_of_a_folder_are_found_two_levels_down(tmp_path: Path) -> None:
     write_model(tmp_path / "owner" / "two", vocab_size=400)
     write_model(tmp_path / "a" / "b" / "too-deep")
     write_model(tmp_path / ".hidden")
+    write_model(tmp_path / "ir.building-123")
     write_model(tmp_path / "encoder", "BertModel")
     (write_model(tmp_path / "no-weights") / "model.safetensors").unlink()
     (write_model(tmp_path / "broken") / "config.json").write_text("{")

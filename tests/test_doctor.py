@@ -62,7 +62,7 @@ def test_a_missing_library_is_named_with_its_install_line(monkeypatch: pytest.Mo
 
 def test_a_full_disk_is_a_warning_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     """A training that dies of a full disk after hours could have been told at the start."""
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1 << 20}))
+    monkeypatch.setattr(places, "free_disk", lambda folder: 1 << 20)
     assert found("disk").status == doctor.WARN
     assert "FASTDRAFT_HOME" in found("disk").advice
 

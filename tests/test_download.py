@@ -118,6 +118,6 @@ def test_a_disk_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     def missing(path: Path) -> None:
         raise FileNotFoundError(2, "No such file or directory", str(path))
 
-    monkeypatch.setattr(download.shutil, "disk_usage", missing)
+    monkeypatch.setattr("fastdraft_core.places.free_disk", missing)
     with pytest.raises(FastdraftError, match=r"The disk of .* cannot be read .* Set HF_HOME"):
         download._check_room("owner/model", 1)

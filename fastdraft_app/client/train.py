@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from fastdraft_app.client.command import fastdraft
+from fastdraft_app.client.command import fastdraft, last_words
 from fastdraft_core import places
 from fastdraft_core.files import write_atomic
 from fastdraft_core.training.recipe import Recipe, dump_recipe
@@ -76,7 +76,7 @@ async def launch(recipe: Recipe, device: str) -> tuple[bool, str]:
     arguments = train_arguments(recipe, device)
     save_recipe(recipe)
     code, _, talk = await fastdraft(*arguments)
-    return code == 0, "" if code == 0 else (talk or [f"fastdraft train ended with exit code {code}."])[-1]
+    return code == 0, "" if code == 0 else last_words(talk, f"fastdraft train ended with exit code {code}.")
 
 
 async def plan(recipe: Recipe, device: str) -> tuple[bool, list[str]]:

@@ -8,11 +8,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
+from fastdraft_app.screens.dialog import Dialog
 
-class ConfirmScreen(ModalScreen[bool]):
+
+class ConfirmScreen(Dialog[bool]):
     """A sentence and two ways on; nothing happens unless it is agreed to. Returns whether it was."""
 
     CSS_PATH = "confirm.tcss"
@@ -42,6 +43,5 @@ class ConfirmScreen(ModalScreen[bool]):
         self.query_one("#no").focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Take the answer, once: a second enter of quick keys comes when the dialog is left already."""
-        if self.is_current:
-            self.dismiss(event.button.id == "yes")
+        """Take the answer."""
+        self.dismiss(event.button.id == "yes")

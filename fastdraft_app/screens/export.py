@@ -10,12 +10,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from fastdraft_app.screens.dialog import Dialog
 
-class ExportScreen(ModalScreen[str | None]):
+
+class ExportScreen(Dialog[str | None]):
     """A short list. Returns the ending of the file, or nothing."""
 
     CSS_PATH = "export.tcss"

@@ -8,16 +8,17 @@ from textual.app import App, ComposeResult
 from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.widgets import Static
 
 from fastdraft_app.palette import STATES, TokenState
+from fastdraft_app.screens.dialog import Dialog
 
 Row = tuple[Content, str]
 """What stands at the left, and what it means."""
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Dialog[None]):
     """Keys and colours; any of escape, q, ? closes it."""
 
     CSS_PATH = "help.tcss"

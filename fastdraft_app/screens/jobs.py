@@ -22,7 +22,7 @@ from fastdraft_app.widgets.job_list import JobList, heading, state_label
 from fastdraft_app.widgets.job_series import loss_series
 from fastdraft_app.widgets.job_text import acceptance_words, when
 from fastdraft_app.widgets.key_bar import KeyBar
-from fastdraft_app.widgets.line import TextLine
+from fastdraft_app.widgets.line import TextLine, first_fitting
 from fastdraft_core.jobs.view import JobView
 
 NO_JOBS = (
@@ -97,13 +97,11 @@ class JobsScreen(JobsBase):
         self.query_one("#short").display = view is not None
         if view is None:
             return
-        made = f"  {view.device}  made {when(view.created)}  {acceptance_words(view)}"
-        self.line(
-            "name",
-            Content.assemble(
-                (one_line(view.name, " ", " "), "bold"), "  ", state_label(view, self._marks), (made, "$muted")
-            ),
-        )
+        named = Content.assemble((one_line(view.name, " ", " "), "bold"), "  ", state_label(view, self._marks))
+        # Where there is not room for all, how well the draft is accepted comes first.
+        made = (f"  {view.device}  made {when(view.created)}", "")
+        long, short = (Content.assemble(named, (f"{words}  {acceptance_words(view)}", "$muted")) for words in made)
+        self.line("name", first_fitting(self.size.width - 4, long, short))
         self.draw_work(view, self.size.width - 4)
         self.query_one("#loss", Chart).show(loss_series(view, smooth=True, other=self.beside(view)), "{:.2f}".format)
 

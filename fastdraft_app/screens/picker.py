@@ -12,20 +12,20 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
 from fastdraft_app.choices import Group, Row, Source
 from fastdraft_app.palette import marks
+from fastdraft_app.screens.dialog import Dialog
 from fastdraft_app.text import elide, one_line
 
 EDGE = 2
 """Columns that a row leaves free at its right, where the scroll bar may be."""
 
 
-class PickerScreen(ModalScreen[str | None]):
+class PickerScreen(Dialog[str | None]):
     """An input over a list: typing narrows the list, the arrows move in it, enter takes. Returns a value or nothing."""
 
     @dataclass
@@ -146,8 +146,7 @@ class PickerScreen(ModalScreen[str | None]):
     @on(OptionList.OptionSelected)
     def _take(self) -> None:
         row = self._highlighted()
-        # A second enter of quick keys comes when the picker is left already.
-        if row is None or not self.is_current:
+        if row is None:
             return
         if row.folder:
             self._type(row.value)

@@ -11,12 +11,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
 from fastdraft_app.choices import file_source
 from fastdraft_app.prompts import Preset, read_prompt
+from fastdraft_app.screens.dialog import Dialog
 from fastdraft_app.screens.picker import PickerScreen
 from fastdraft_app.text import elide, one_line
 from fastdraft_core.errors import FastdraftError
@@ -25,7 +25,7 @@ EARLIER = "earlier"
 TITLE_WIDTH = 40
 
 
-class PromptScreen(ModalScreen[str | None]):
+class PromptScreen(Dialog[str | None]):
     """A list to take from beside the text itself, free to edit. Returns the prompt or nothing."""
 
     CSS_PATH = "prompt.tcss"

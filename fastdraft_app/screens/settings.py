@@ -11,13 +11,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Checkbox, Input, Select, Static
 
 from fastdraft_app.messages import SettingsChanged
 from fastdraft_app.preferences import Preferences
 from fastdraft_app.schema import Field, fields
+from fastdraft_app.screens.dialog import Dialog
 from fastdraft_app.settings import Value
 
 ELSEWHERE = ("prompt",)
@@ -33,7 +33,7 @@ class Tick(Checkbox):
         return "X" if self.value else " "
 
 
-class SettingsScreen(ModalScreen[None]):
+class SettingsScreen(Dialog[None]):
     """One row a setting: name, value, what it is for."""
 
     CSS_PATH = "settings.tcss"

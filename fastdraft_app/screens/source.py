@@ -12,11 +12,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Input, Select, Static
 
 from fastdraft_app.client.source import glance
+from fastdraft_app.screens.dialog import Dialog
 from fastdraft_app.screens.picker import PickerScreen
 from fastdraft_app.text import elide, one_line
 from fastdraft_app.wizard import Answers
@@ -46,7 +46,7 @@ class Chosen:
     path: str
 
 
-class SourceScreen(ModalScreen[Chosen | None]):
+class SourceScreen(Dialog[Chosen | None]):
     """A picker first, then some fields over what was found there. Returns what to add or to take off, or nothing."""
 
     CSS_PATH = "source.tcss"
@@ -105,16 +105,14 @@ class SourceScreen(ModalScreen[Chosen | None]):
         """Choose a source of the recipe, a file, a folder or a data set."""
         hint = "path of a file or folder, or id of a data set (owner/name)"
         picker = PickerScreen("Source", source_choices(self._answers), hint=hint, empty="no such file or data set")
-        self.add_class("-choosing")
         await self.app.push_screen(picker, self._picked)
 
     def _picked(self, asked: str | None) -> None:
-        self.remove_class("-choosing")
         if asked is not None:
             self._fill(asked)
             self._read_again(pause=0.0)
         elif not self._typed("place"):
-            self._leave(None)
+            self.dismiss(None)
 
     def _fill(self, asked: str) -> None:
         """Show the source ``asked`` of the recipe, or a new one at that path or hub id."""
@@ -237,25 +235,20 @@ class SourceScreen(ModalScreen[Chosen | None]):
         found = self._seen[1]
         if isinstance(found, Glanced):
             assert wanted.source is not None
-            self._leave(
+            self.dismiss(
                 Chosen(wanted.name, msgspec.structs.replace(wanted.source, held_out=found.held_out), wanted.path)
             )
         elif _is_out_of_reach(found):
-            self._leave(wanted)
+            self.dismiss(wanted)
 
     @on(Button.Pressed, "#off")
     def action_take_off(self) -> None:
         """Answer that the source is not wanted any more."""
-        self._leave(Chosen(self._known, None, self._paths[0]))
+        self.dismiss(Chosen(self._known, None, self._paths[0]))
 
     @on(Button.Pressed, "#back")
     def _back(self) -> None:
-        self._leave(None)
-
-    def _leave(self, chosen: Chosen | None) -> None:
-        # A second enter that was under way already must not close what lies below.
-        if self.is_current:
-            self.dismiss(chosen)
+        self.dismiss(None)
 
 
 def _is_out_of_reach(told: str) -> bool:

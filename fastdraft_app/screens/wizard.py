@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 from contextlib import suppress
 from pathlib import Path
@@ -20,8 +21,8 @@ from fastdraft_app.client.jobs import JobsClient
 from fastdraft_app.client.train import launch, recipe_text, save_recipe, saved_recipes, train_arguments
 from fastdraft_app.screens.confirm import ConfirmScreen
 from fastdraft_app.screens.picker import PickerScreen
+from fastdraft_app.screens.wizard_looks import editor_id
 from fastdraft_app.screens.wizard_sources import WizardSources
-from fastdraft_app.screens.wizard_turns import editor_id
 from fastdraft_app.text import one_line
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine, first_fitting
@@ -34,6 +35,7 @@ from fastdraft_core.jobs.folder import RECIPE, job_folders
 from fastdraft_core.training.recipe import Recipe, load_recipe
 
 REVIEW = len(STEPS) - 1
+KEEP_SECONDS = 1.0
 
 
 class WizardScreen(WizardSources):
@@ -95,6 +97,12 @@ class WizardScreen(WizardSources):
     def _keep(self) -> None:
         self.answers.keep()
 
+    @work(exclusive=True, group="keep")
+    async def _keep_soon(self) -> None:
+        """So that a kill costs no more than the last second of typing."""
+        await asyncio.sleep(KEEP_SECONDS)
+        self._keep()
+
     # --- drawing ------------------------------------------------------------------------------
 
     async def show_page(self) -> None:
@@ -136,13 +144,6 @@ class WizardScreen(WizardSources):
         self._tell(field, about, row)
         return row
 
-    def _tell(self, field: Field, about: Static, row: Widget) -> None:
-        """Beside the field: what is wrong with it, else what it means."""
-        problem = self.answers.problem(field)
-        about.update(Content.styled(one_line(problem, " ", " "), "$error") if problem else Content(field.about))
-        about.set_class(bool(problem), "-wrong")
-        row.set_class(bool(problem), "-wrong")
-
     def _draw_steps(self) -> None:
         arrow = self._marks.play
         names = [
@@ -168,10 +169,9 @@ class WizardScreen(WizardSources):
         self.answers.set(field, text)
         if field.path == "target":
             self._find_models()
+        self._keep_soon()
+        self._tell_fields()
         for one in STEPS[self.step].fields:
-            for about in self.query(f"#about-{editor_id(one)}").results(Static):
-                assert isinstance(about.parent, Widget)
-                self._tell(one, about, about.parent)
             if one is not field and (field.path == PRESET or one.path == PRESET):
                 self._put(one)
         self._draw_facts()
@@ -194,9 +194,10 @@ class WizardScreen(WizardSources):
         if self.step == REVIEW:
             self._launch()
             return
-        wrong = self.answers.problems(STEPS[self.step])
+        wrong = [(field, told) for field in STEPS[self.step].fields if (told := self._problem(field))]
         if wrong:
-            self.notify(wrong[0], severity="error", markup=False)
+            field, told = wrong[0]
+            self.notify(f"{field.label}: {told}", severity="error", markup=False)
             return
         self.step += 1
         await self.show_page()

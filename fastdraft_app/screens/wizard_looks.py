@@ -9,6 +9,7 @@ from textual import on, work
 from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Static
 
 from fastdraft_app.client.look import devices, preview
@@ -17,8 +18,8 @@ from fastdraft_app.palette import marks
 from fastdraft_app.text import one_line
 from fastdraft_app.widgets.samples import sample_lines
 from fastdraft_app.wizard import Answers
-from fastdraft_app.wizard_facts import Known, facts
-from fastdraft_app.wizard_fields import FIELDS, STEPS
+from fastdraft_app.wizard_facts import Known, facts, known_problem
+from fastdraft_app.wizard_fields import FIELDS, STEPS, Field
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.shelf import ShelfModel, shelf
 from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe
@@ -58,6 +59,7 @@ class WizardLooks(Screen[None]):
     @on(Shelved)
     def _shelved(self, event: Shelved) -> None:
         self._known.models = event.models
+        self._tell_fields()
         self._draw_facts()
 
     @work(exclusive=True, group="devices", exit_on_error=False)
@@ -66,7 +68,27 @@ class WizardLooks(Screen[None]):
             self._known.devices = await devices()
         except OSError as error:
             self._known.devices = [("devices", f"could not be asked for ({error})")]
+        self._tell_fields()
         self._draw_facts()
+
+    # --- what is wrong, and what is known -----------------------------------------------------
+
+    def _problem(self, field: Field) -> str:
+        """What is wrong with the field, in itself or beside what is known here; empty if nothing."""
+        return self.answers.problem(field) or known_problem(field, self.answers, self._known)
+
+    def _tell_fields(self) -> None:
+        """Beside each field of the page: what is wrong with it, else what it means."""
+        for field in STEPS[self.step].fields:
+            for about in self.query(f"#about-{editor_id(field)}").results(Static):
+                assert isinstance(about.parent, Widget)
+                self._tell(field, about, about.parent)
+
+    def _tell(self, field: Field, about: Static, row: Widget) -> None:
+        problem = self._problem(field)
+        about.update(Content.styled(one_line(problem, " ", " "), "$error") if problem else Content(field.about))
+        about.set_class(bool(problem), "-wrong")
+        row.set_class(bool(problem), "-wrong")
 
     def _draw_facts(self) -> None:
         lines = facts(self.step, self.answers, self._known)
@@ -133,3 +155,8 @@ class WizardLooks(Screen[None]):
             found.display = True
             if STEPS[self.step].title != "Review":
                 found.call_after_refresh(found.scroll_visible, top=True, animate=False)
+
+
+def editor_id(field: Field) -> str:
+    """The id of the widget that ``field`` is typed or chosen in."""
+    return f"field-{field.path.replace('.', '-')}"

@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from textual import on, work
 from textual.dom import DOMNode
-from textual.screen import ModalScreen
 from textual.widgets import Input, Select
 
-from fastdraft_app.screens.wizard_looks import WizardLooks
+from fastdraft_app.screens.dialog import Dialog
+from fastdraft_app.screens.wizard_looks import WizardLooks, editor_id
 from fastdraft_app.wizard_fields import FIELDS, STEPS, Field
 
 _T = TypeVar("_T")
@@ -65,7 +65,7 @@ class WizardTurns(WizardLooks):
         if field is not None and any(editor is event.control for editor in self.query(f"#{editor_id(field)}")):
             self.answer(field, str(event.value))
 
-    async def ask(self, make: Callable[[], ModalScreen[_T]], take: Callable[[_T], Awaitable[None]]) -> None:
+    async def ask(self, make: Callable[[], Dialog[_T]], take: Callable[[_T], Awaitable[None]]) -> None:
         """Open a dialog, and ``take`` what it answers. Later keys are the dialog's; keys after its answer find that taken."""
         opened = asyncio.Event()
         self._asked(make, take, opened)
@@ -73,7 +73,7 @@ class WizardTurns(WizardLooks):
 
     @work(group="ask")
     async def _asked(
-        self, make: Callable[[], ModalScreen[_T]], take: Callable[[_T], Awaitable[None]], opened: asyncio.Event
+        self, make: Callable[[], Dialog[_T]], take: Callable[[_T], Awaitable[None]], opened: asyncio.Event
     ) -> None:
         try:
             async with self.turn():
@@ -83,8 +83,3 @@ class WizardTurns(WizardLooks):
                 await take(await answer)
         finally:
             opened.set()
-
-
-def editor_id(field: Field) -> str:
-    """The id of the widget that ``field`` is typed or chosen in."""
-    return f"field-{field.path.replace('.', '-')}"

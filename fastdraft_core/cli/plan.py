@@ -41,6 +41,7 @@ def plan_lines(plan: Planned) -> Iterator[str]:
     yield ""
     yield "tokens/s: measured here, uncompiled, on untrained weights and random tokens, with the following micro-batch:"
     yield f"  {', '.join(f'{s.stage} {s.measured_tokens:,} tokens' for s in plan.stages)}; larger ones are scaled by FLOPs."
+    yield "The time leaves out what is tokenized, once a source, and how the draft is judged on the way and at the end."
     yield f"memory: modelled, of one device; {_free(plan)}"
     if plan.server_seconds is not None:
         yield f"on {plan.server}: {span(plan.server_seconds)}; scaled by hand from FLOPs, not measured"

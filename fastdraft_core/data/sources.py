@@ -8,11 +8,13 @@ into the project; the corpus is read from the machine that trains.
 from __future__ import annotations
 
 import ast
+import gc
 import importlib.metadata
 import inspect
 import re
 import sysconfig
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -41,6 +43,7 @@ DOCSTRING_ROOTS = (
 #: Folders of the standard library that are tables, tests or somebody else's package.
 _SKIPPED_FOLDERS = {"test", "tests", "idle_test", "encodings", "pydoc_data", "site-packages", "__pycache__"}
 _MIN_DOCSTRING_CHARS = 80
+_HOLDERS = (ast.stmt, ast.excepthandler, ast.match_case)
 
 
 def read_documents(name: str, source: TextSource | None = None) -> Iterator[Document]:
@@ -123,18 +126,41 @@ def _dependency_files(roots: Iterable[str]) -> Iterator[tuple[str, Path]]:
                 yield file.as_posix(), Path(str(file.locate()))
 
 
-def _docstrings(name: str, path: Path) -> Iterator[Document]:
+def _docstrings(name: str, path: Path) -> list[Document]:
+    collecting = gc.isenabled()
+    # A tree is very many objects and no cycle; to look for cycles among them takes a third of the time of parsing.
+    gc.disable()
+    try:
+        return [Document(name, inspect.cleandoc(text).strip()) for text in _long_docstrings(_read(path))]
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _long_docstrings(source: str) -> Iterator[str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(_read(path))
+            tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
         return
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             text = ast.get_docstring(node, clean=False)
             if text and len(text) >= _MIN_DOCSTRING_CHARS:
-                yield Document(name, inspect.cleandoc(text).strip())
+                yield text
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """The nodes of ``ast.walk`` that are or hold statements, in its order: without all the expressions, in half its time."""
+    todo = deque[ast.AST]([tree])
+    while todo:
+        node = todo.popleft()
+        for field in node._fields:
+            inside = getattr(node, field, None)
+            if isinstance(inside, list):
+                todo.extend(one for one in inside if isinstance(one, _HOLDERS))
+        yield node
 
 
 def _read(path: Path) -> str:

@@ -29,7 +29,6 @@ from fastdraft_core.runtimes.base import Runtime
 from fastdraft_core.runtimes.torch_loading import load_tokenizer
 from fastdraft_core.training.recipe import Evaluation
 
-_PROMPTS = 20
 _PROMPT_TOKENS = 48
 _NEW_TOKENS = 64
 #: Texts of the target that every evaluation reads.
@@ -149,7 +148,7 @@ def stage_acceptance(
     tokenizer = load_tokenizer(target, "target")
     prompts: dict[str, list[list[int]]] = {}
     for source, digest in sources.items():
-        if found := (yield from _prompts(corpus, source, digest, tokenizer)):
+        if found := (yield from _prompts(corpus, source, digest, tokenizer, evaluation.prompts)):
             prompts[source] = found
     if not prompts:
         return
@@ -162,12 +161,14 @@ def stage_acceptance(
         yield StageAcceptance(stage=stage, gamma=evaluation.gamma, temperature=evaluation.temperature, acceptance=rates)
 
 
-def _prompts(corpus: Corpus, source: str, digest: str, tokenizer: Any) -> Generator[Event, None, list[list[int]]]:
+def _prompts(
+    corpus: Corpus, source: str, digest: str, tokenizer: Any, count: int
+) -> Generator[Event, None, list[list[int]]]:
     # The files themselves may be gone, or edited since.
     shard = kept_shard(source, digest, tokenizer_hash(tokenizer), held_out=True)
     if shard is None:
         shard = yield from corpus.shard(source, tokenizer, held_out=True)
-    return held_out_prompts(shard, _PROMPTS, _PROMPT_TOKENS)
+    return held_out_prompts(shard, count, _PROMPT_TOKENS)
 
 
 def _acceptance(

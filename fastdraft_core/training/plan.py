@@ -7,8 +7,6 @@ to write for FT and its weights are here, it writes for five.
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -48,6 +46,8 @@ _SERVER_TOKENS = 1_000_000_000
 #: Beside the ids and the loss mask of its shard, a token that the target wrote takes so much text in sequences.jsonl.
 _TEXT_BYTES = 12
 _SECONDS = 10.0
+#: A weight, its gradient and one moment, in float32.
+_TRAINED_BYTES = 12
 
 
 def plan(recipe: Recipe, *, only: str | None = None, seconds: float = _SECONDS) -> Planned:
@@ -65,6 +65,7 @@ def plan(recipe: Recipe, *, only: str | None = None, seconds: float = _SECONDS) 
     attention = training_attention(device, compiled=recipe.compile)
     with torch.device("meta"):
         shape = new_model(config, seed=recipe.seed, attention=attention)
+    _check_room(sum(p.numel() for p in shape.parameters()), device)
     speeds = measure(config, stages, accelerator, attention, seconds)
     planned = [_stage(name, stage, shape, speeds[name], device) for name, stage in stages.items()]
     served = sum(stage.tokens for stage in planned) >= _SERVER_TOKENS
@@ -84,7 +85,7 @@ def plan(recipe: Recipe, *, only: str | None = None, seconds: float = _SECONDS) 
         synthesis_tokens_per_second=writing.tokens_per_second if writing else None,
         synthesis_sequences=writing.sequences if writing else 0,
         stages=planned,
-        free_disk=_free_disk(places.jobs()),
+        free_disk=places.free_disk(places.jobs()),
         free_memory=_free_memory(device),
         server=SERVER if served else "",
         server_seconds=sum(stage.flops for stage in planned) / _SERVER_FLOPS if served else None,
@@ -101,6 +102,20 @@ def _config(recipe: Recipe) -> Any:
         raise FastdraftError(
             f"{error.message} A plan needs no more of the target than its config.json: --set target=FOLDER."
         ) from error
+
+
+def _check_room(parameters: int, device: torch.device) -> None:
+    """See that the model and what its training keeps can be made at all: a system short of memory kills without a word.
+
+    Raises:
+        FastdraftError: there is less memory.
+    """
+    needed, free = parameters * _TRAINED_BYTES, _free_memory(device)
+    if free is not None and needed > free:
+        raise FastdraftError(
+            f"A model of {parameters:,} parameters needs at least {needed / 1e9:,.1f} GB to be trained, and {device} has "
+            f"{free / 1e9:,.1f} GB free. Make [model] smaller, or plan and train it on a larger machine."
+        )
 
 
 def _stage(name: str, stage: Stage, shape: Any, speed: Speed, device: torch.device) -> PlannedStage:
@@ -140,10 +155,6 @@ def _synthesis_tokens(recipe: Recipe, stages: dict[str, Stage]) -> int:
     used = any(TARGET_SOURCE in stage.sources for stage in stages.values())
     section = recipe.synthesis
     return parse_count(section.tokens) + held_out_tokens(section) if used and section else 0
-
-
-def _free_disk(folder: Path) -> int:
-    return shutil.disk_usage(places.existing_parent(folder)).free
 
 
 def _free_memory(device: torch.device) -> int | None:

@@ -179,7 +179,8 @@ def _acceptance_table(recipe: Recipe, events: list[Event]) -> str:
     if not sources:
         return "Not measured in real decoding: there are no held-out documents that are long enough to be prompts."
     setting = f"gamma {recipe.evaluation.gamma}, temperature {recipe.evaluation.temperature:g}"
-    head = f"Accepted/drafted in real decoding on prompts of held-out documents, {setting}:\n"
+    prompts = f"{recipe.evaluation.prompts} prompts a source, of held-out documents"
+    head = f"Accepted/drafted in real decoding on {prompts}, {setting}:\n"
     rows = [head, _row(["after", *sources]), _row(["---", *["---:"] * len(sources)])]
     for stage, event in found.items():
         rows.append(_row([stage.upper(), *(f"{event.acceptance[s]:.3f}" for s in sources)]))

@@ -21,6 +21,8 @@ from fastdraft_core.training.recipe_rules import check
 Doc = msgspec.Meta
 
 
+#: No draft, and no target of today, is wider or deeper: a slip of the finger is told before tensors overflow.
+_WIDEST, _DEEPEST = 1 << 16, 1 << 10
 #: The stages, in their order.
 STAGES = ("pt", "cp", "ft")
 
@@ -32,11 +34,13 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class ModelShape(_Section, frozen=True):
     """``[model]``: the network to train."""
 
-    hidden_size: Annotated[int, Doc(description="Width of the residual stream.", ge=8)]
-    num_layers: Annotated[int, Doc(description="Transformer layers; depth drives a draft's latency.", ge=1)]
+    hidden_size: Annotated[int, Doc(description="Width of the residual stream.", ge=8, le=_WIDEST)]
+    num_layers: Annotated[
+        int, Doc(description="Transformer layers; depth drives a draft's latency.", ge=1, le=_DEEPEST)
+    ]
     num_heads: Annotated[int, Doc(description="Attention heads; must divide hidden_size.", ge=1)]
     num_kv_heads: Annotated[int, Doc(description="Key-value heads; must divide num_heads.", ge=1)]
-    intermediate_size: Annotated[int, Doc(description="Width of the feed-forward network.", ge=8)]
+    intermediate_size: Annotated[int, Doc(description="Width of the feed-forward network.", ge=8, le=4 * _WIDEST)]
     context_length: Annotated[int, Doc(description="Longest sequence in tokens.", ge=8)] = 512
     tie_embeddings: Annotated[bool, Doc(description="Share the input embedding with the output head.")] = True
     architecture: Annotated[str | None, Doc(description="transformers model type; default: the target's own.")] = None
@@ -89,6 +93,7 @@ class Evaluation(_Section, frozen=True):
 
     gamma: Annotated[int, Doc(description="Tokens drafted a block.", ge=1)] = 3
     temperature: Annotated[float, Doc(description="Temperature of target and draft; 0 is greedy.", ge=0)] = 0.6
+    prompts: Annotated[int, Doc(description="Prompts a source that the finished stages decode.", ge=1)] = 20
 
 
 class Init(_Section, frozen=True):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
 
@@ -148,6 +149,16 @@ async def test_new_steps_appear_and_a_frozen_view_stands_still(app: FastdraftApp
         await pilot.press("space")
         await wait_for(pilot, lambda: chart.series != before)
         assert "1.25" in screen.query_one("#figures", TextLine).text
+
+
+async def test_a_narrow_list_still_tells_the_acceptance_before_and_after(app: FastdraftApp) -> None:
+    """It is what the job was for; when it was made may be left out."""
+    job("a-draft-of-mine", "finished", 240)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await open_jobs(pilot, 1)
+        await wait_for(pilot, lambda: "a-draft-of-mine" in screen.query_one("#name", TextLine).text)
+        assert screen.query_one("#name", TextLine).text.endswith("acceptance after PT 0.235, after FT 0.435")
+        assert cell_len(screen.query_one("#name", TextLine).text) <= 76
 
 
 async def test_a_small_screen_shows_one_part_at_a_time(app: FastdraftApp) -> None:

@@ -19,9 +19,11 @@ from fastdraft_app.screens.picker import PickerScreen
 from fastdraft_app.screens.wizard import REVIEW, WizardScreen
 from fastdraft_app.widgets.job_list import JobList
 from fastdraft_app.wizard import Answers, parameters
+from fastdraft_app.wizard_facts import Known, facts, known_problem
 from fastdraft_app.wizard_fields import FIELDS, PRESETS, STEPS
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.shelf import shelf
 from fastdraft_core.training.recipe import dump_recipe, load_recipe
 
 from .conftest import MakeApp
@@ -175,7 +177,7 @@ async def test_the_answers_outlive_the_app(make_app: MakeApp, app: FastdraftApp)
         await wait_for(pilot, lambda: isinstance(again.screen, ConfirmScreen))
         await pilot.press("y")
         await wait_for(pilot, lambda: screen.step == 0)
-        assert screen.answers.text(FIELDS["pt.tokens"]) == "200K"
+        assert screen.answers.text(FIELDS["pt.tokens"]) == "120K"
 
 
 async def test_a_recipe_and_a_job_open_in_it(app: FastdraftApp) -> None:
@@ -196,8 +198,8 @@ async def test_a_recipe_and_a_job_open_in_it(app: FastdraftApp) -> None:
 
 BAD = {
     "target": ["", "no/such/folder", "/", "x" * 300, "a\0b"],
-    "model.hidden_size": ["", "x", "-8", "7", "1e3", "9" * 300],
-    "model.num_layers": ["0", "1.5"],
+    "model.hidden_size": ["", "x", "-8", "7", "130", "1e3", "100000", "9" * 300],
+    "model.num_layers": ["0", "1.5", "2000"],
     "model.num_heads": ["3", "0"],
     "model.num_kv_heads": ["4", "none"],
     "model.intermediate_size": ["", "0"],
@@ -206,12 +208,13 @@ BAD = {
     "pt.tokens": ["", "lots", "-4", "0", "5 X"],
     "pt.sources": ["", "text", "text=", "text=x", "text=0", "text=-1"],
     "pt.learning_rate": ["0", "-1", "fast"],
-    "pt.sequence_length": ["1"],
-    "pt.batch_tokens": ["0", "many"],
-    "synthesis.temperatures": ["", "warm", "0.5,"],
+    "pt.sequence_length": ["1", "1024"],
+    "pt.batch_tokens": ["0", "100", "many"],
+    "synthesis.temperatures": ["", "warm", "0.5,", "-1"],
+    "synthesis.instructions": ["code=1"],
     "synthesis.new_tokens": ["0"],
     "cp.tokens": ["", "0"],
-    "cp.sources": ["text=nan", "code=1, code=2"],
+    "cp.sources": ["text=nan", "code=1, code=2", "code=1, stack=2"],
     "cp.learning_rate": ["inf"],
     "ft.tokens": ["some"],
     "ft.learning_rate": ["-0.1"],
@@ -219,9 +222,10 @@ BAD = {
     "synthesis.magpie": ["-1", "nan", ""],
     "evaluation.gamma": ["0", "x"],
     "evaluation.temperature": ["-1"],
+    "evaluation.prompts": ["0", "x"],
     "name": ["", "a b", "../up", "-x", "taken", "x" * 300],
     "checkpoint_minutes": ["0", "soon"],
-    "seed": ["one", ""],
+    "seed": ["one", "", "-1"],
 }
 
 
@@ -236,6 +240,67 @@ def test_bad_input(path: str, text: str) -> None:
     assert "Traceback" not in told
     with pytest.raises(FastdraftError):
         answers.recipe()
+
+
+async def test_what_does_not_fit_another_page_is_told_at_the_field(app: FastdraftApp) -> None:
+    """Rows longer than the draft's context are wrong on the page of the rows, and enter does not go past it."""
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await go_to(pilot, 3)
+        editor(screen, "pt.sequence_length").value = "1024"
+        await wait_for(pilot, lambda: "longer than model.context_length" in about(screen, "pt.sequence_length"))
+        assert "context_length" not in str(screen.query_one("#facts", Static).render())
+        await pilot.press("enter")
+        await pilot.pause()
+        assert screen.step == 3
+
+
+async def test_a_device_that_is_not_here_is_told_at_once(app: FastdraftApp) -> None:
+    """Nobody learns on the last page that there is no such device."""
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await go_to(pilot, 1)
+        await wait_for(pilot, lambda: screen._known.devices)
+        screen.query_one("#field-device", Select).value = "xpu"
+        await wait_for(pilot, lambda: "no xpu device on this machine; here are: cpu, cuda." in about(screen, "device"))
+        screen.query_one("#next").focus()
+        await pilot.press("enter")
+        await pilot.pause()
+        assert screen.step == 1
+        screen.query_one("#field-device", Select).value = "cuda"
+        await wait_for(pilot, lambda: "no cuda device" not in about(screen, "device"))
+
+
+async def test_a_kill_costs_no_answers(app: FastdraftApp) -> None:
+    """What is typed is on the disk soon, without leaving the page."""
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await go_to(pilot, 3)
+        editor(screen, "pt.tokens").value = "2M"
+        await wait_for(pilot, lambda: Answers.kept().text(FIELDS["pt.tokens"]) == "2M")
+
+
+def test_a_published_target_that_is_not_here_has_its_documented_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size of its draft is known before gigabytes are downloaded."""
+    monkeypatch.setattr("fastdraft_app.wizard_facts.free_memory", lambda: 4_000_000_000)
+    answers = Answers.of(load_recipe("phi3-mini-50m"))
+    target, draft = ("\n".join(facts(step, answers, Known(models=[]))) for step in (0, 2))
+    assert "Phi3ForCausalLM, 3.8B parameters, vocabulary 32064 (documented)" in target
+    assert "TOO LITTLE" in target
+    assert "52,107,776 parameters" in draft
+    assert "c = 0.014" in draft
+
+
+@pytest.mark.parametrize(
+    ("path", "fits", "too_many"), [("synthesis.new_tokens", "448", "449"), ("pt.sequence_length", "512", "513")]
+)
+def test_what_the_targets_context_cannot_hold_is_told_at_once(path: str, fits: str, too_many: str) -> None:
+    """The bundled target reads 512 tokens, prompts of up to 64 included; a job would learn it late."""
+    answers, known = Answers.fresh(), Known(models=shelf())
+    answers.set(FIELDS["model.context_length"], "1024")
+    for text, told in ((fits, ""), (too_many, "The target's context is 512 tokens")):
+        answers.set(FIELDS[path], text)
+        assert answers.problem(FIELDS[path]) == ""
+        assert known_problem(FIELDS[path], answers, known)[: len("The target's context is 512 tokens")] == told
+    answers.set(FIELDS["ft.skip" if path.startswith("synthesis") else "pt.skip"], "yes")
+    assert known_problem(FIELDS[path], answers, known) == ""
 
 
 async def test_f6_shows_documents_devices_and_the_rate(app: FastdraftApp, calls: Path) -> None:
@@ -333,6 +398,17 @@ def test_damaged_answers_are_fresh_ones(damage: bytes) -> None:
     assert Answers.kept().recipe() == Answers.fresh().recipe()
 
 
+def test_a_converted_target_is_refused_at_once(tmp_path: Path) -> None:
+    """The job would fail after it has tokenized: nothing trains on an OpenVINO IR."""
+    for name in ("config.json", "openvino_model.xml", "openvino_model.bin"):
+        (tmp_path / name).write_text("{}")
+    answers = Answers.fresh()
+    answers.set(FIELDS["target"], str(tmp_path))
+    assert "OpenVINO IR" in answers.problem(FIELDS["target"])
+    (tmp_path / "model.safetensors").touch()
+    assert answers.problem(FIELDS["target"]) == ""
+
+
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_presets_are_shapes_that_the_recipes_have(name: str) -> None:
     """What the page counts is what the bundled models have."""
@@ -355,7 +431,7 @@ async def test_a_refused_launch_says_why(app: FastdraftApp, monkeypatch: pytest.
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await go_to(pilot, REVIEW)
         await pilot.press("enter")
-        await wait_for(pilot, lambda: any("No room." in told.message for told in app._notifications))
+        await wait_for(pilot, lambda: any(told.message == "No room." for told in app._notifications))
         assert app.screen is screen
 
 

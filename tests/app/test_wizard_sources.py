@@ -244,6 +244,32 @@ async def test_f9_begins_without_it_and_escape_changes_nothing(app: FastdraftApp
         assert described(screen.answers) == {}
 
 
+@pytest.mark.parametrize("size", [(60, 16), (80, 24), (120, 36), (160, 48)])
+async def test_nothing_of_the_dialog_shows_beside_the_picker(app: FastdraftApp, size: tuple[int, int]) -> None:
+    """The empty fields would be a riddle before anything is chosen; without colour nothing but the picker hides them."""
+    async with app.run_test(size=size) as pilot:
+        await go_to(pilot, FT)
+        picker = await ask(pilot)
+        below = app.screen_stack[-2]
+        assert isinstance(below, SourceScreen)
+        assert picker.query_one("#dialog").region.contains_region(below.query_one("#dialog").region)
+
+
+async def test_a_look_that_ends_late_closes_no_other_dialog(app: FastdraftApp) -> None:
+    """Enter while the source is read, and F3: the picker stays, and the dialog under it."""
+    async with app.run_test(size=(80, 24)) as pilot:
+        await go_to(pilot, PT)
+        dialog = await describe(pilot, "./notes")
+        typed(dialog, "called").value = "mine"
+        await wait_for(pilot, lambda: not dialog._seen)
+        await pilot.press("enter", "f3")
+        await wait_for(pilot, lambda: dialog._seen, PATIENCE)
+        await pilot.pause()
+        assert isinstance(app.screen, PickerScreen)
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: app.screen is dialog)
+
+
 async def test_sources_belong_to_the_pages_about_data(app: FastdraftApp) -> None:
     """On the other pages F7 does nothing."""
     async with app.run_test(size=(80, 24)) as pilot:

@@ -82,7 +82,7 @@ async def test_nonsense_typed_just_before_is_not_gone_past(
         await wait_for(pilot, lambda: any("tokens" in told.message for told in app._notifications))
         await wait_for(pilot, lambda: not screen._lock.locked())
         assert screen.step == 3
-        assert screen.answers.text(FIELDS["pt.tokens"]) == "200Kx"
+        assert screen.answers.text(FIELDS["pt.tokens"]) == "120Kx"
         assert screen.query_one("#about-field-pt-tokens").has_class("-wrong")
         assert saved_recipes() == []
 
@@ -169,5 +169,5 @@ async def test_what_an_old_page_says_does_not_reach_new_answers(app: FastdraftAp
         await wait_for(pilot, lambda: screen.step == 4 and not screen._lock.locked())
         screen.post_message(Input.Changed(old, "7M"))
         await pilot.pause()
-        assert screen.answers.text(FIELDS["pt.tokens"]) == "200K"
+        assert screen.answers.text(FIELDS["pt.tokens"]) == "120K"
         assert "tokens" in about(screen, "cp.tokens").lower()

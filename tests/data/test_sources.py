@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 from pathlib import Path
 
@@ -39,6 +40,47 @@ def test_no_text_twice_not_even_across_the_split(source: str) -> None:
     """Docstrings are copied between packages: a copy on the other side would leak the answer."""
     texts = [d.text for d in itertools.chain(*both_sides(source))]
     assert len(texts) == len(set(texts))
+
+
+HIDDEN = '''
+async def deep():
+    """{deep}"""
+    try:
+        class Tried:
+            """{tried}"""
+    except* OSError:
+        def caught():
+            """{caught}"""
+    finally:
+        def at_last():
+            """{at_last}"""
+def beside():
+    """{beside}"""
+match 1:
+    case 1:
+        def matched():
+            """{matched}"""
+for _ in []:
+    with open("x") as file, open("y"):
+        def opened():
+            """{opened}"""
+else:
+    def elsewhere():
+        """{elsewhere}"""
+'''
+
+
+def test_every_docstring_is_found_in_the_order_of_a_walk(tmp_path: Path) -> None:
+    """Wherever a function may hide; another order would be another shard, which a job that goes on refuses."""
+    names = ("deep", "tried", "caught", "at_last", "beside", "matched", "opened", "elsewhere")
+    path = tmp_path / "hidden.py"
+    path.write_text(HIDDEN.format(**{name: f"Where it hides: {name}. " + "Long. " * 16 + "End." for name in names}))
+    holders = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    walked = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, holders)]
+    assert [document.text for document in sources._docstrings("hidden.py", path)] == list(
+        map(ast.get_docstring, walked)
+    )
+    assert len(walked) == len(names)
 
 
 def test_a_copy_in_a_held_out_file_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:

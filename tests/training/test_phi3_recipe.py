@@ -14,7 +14,6 @@ from fastdraft_core import places
 from fastdraft_core.data.tokenizer import train_tokenizer
 from fastdraft_core.events import Checkpointed, Evaluated, Mixed, StageAcceptance, StageFinished, StageStarted
 from fastdraft_core.jobs.run import run_job
-from fastdraft_core.training import evaluation
 from fastdraft_core.training.publish import publish
 from fastdraft_core.training.recipe import Recipe, parse_recipe
 from tests.runtimes.models import small_model
@@ -66,15 +65,13 @@ def _recipe(world: Path) -> Recipe:
     for stage in ("pt", "cp"):
         data[stage] |= {"sequence_length": 64, "batch_tokens": 524}
     data["synthesis"] |= {"tokens": 2500, "new_tokens": 24, "prefix_tokens": [4, 8, 16], "batch_size": 32}
+    data["evaluation"] = {"prompts": 2}
     data["ft"] |= {"tokens": 2000, "sequence_length": 32, "batch_tokens": 131}
     return parse_recipe(data, "phi3-mini-50m at a thousandth")
 
 
-def test_the_papers_recipe_runs_through_at_a_thousandth(
-    tmp_path: Path, world: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_papers_recipe_runs_through_at_a_thousandth(tmp_path: Path, world: Path) -> None:
     """PT on text, CP on code with text replayed, FT on what the target wrote, judged and published: nothing is missing."""
-    monkeypatch.setattr(evaluation, "_PROMPTS", 2)
     recipe, job, output = _recipe(world), tmp_path / "job", tmp_path / "draft"
     events = list(run_job(recipe, job))
     assert [e.stage for e in events if isinstance(e, StageFinished)] == ["pt", "cp", "ft"]

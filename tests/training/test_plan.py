@@ -72,6 +72,15 @@ def test_a_target_that_cannot_be_had_is_one_sentence() -> None:
         plan(load_recipe("phi3-mini-50m"))
 
 
+def test_a_model_that_memory_cannot_hold_is_not_measured(
+    tiny_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Making it would have the system kill the plan, or something else, without a word."""
+    monkeypatch.setattr("fastdraft_core.training.plan._free_memory", lambda device: 10_000)
+    with pytest.raises(FastdraftError, match=r"parameters needs at least .* GB to be trained, and cpu has 0.0 GB free"):
+        plan(small_recipe(tiny_pair[0]), seconds=0.01)
+
+
 def test_a_plan_leaves_nothing_behind(tiny_pair: tuple[str, str], home: Path) -> None:
     """Nothing is spent: no job, no shard; only the measured matrix peak is kept."""
     recipe = small_recipe(tiny_pair[0])
