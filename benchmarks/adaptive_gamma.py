@@ -30,7 +30,6 @@ from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.speculative import speculative
 from fastdraft_core.devices import machine_card
-from fastdraft_core.events import AUTO_GAMMA
 from fastdraft_core.load_options import LoadOptions
 from fastdraft_core.pair import Pair, load_pair
 
@@ -147,7 +146,6 @@ def main() -> None:
     contenders["running acceptance"] = _with(
         pair, options.most, lambda: RunningAcceptance(pair.drafter(), costs, acceptance, gamma)
     )
-    contenders["auto"] = _fixed(pair, AUTO_GAMMA)
     contenders["confidence"] = _with(pair, options.most, lambda: Confidence(pair.drafter(), costs, speedup))
     for run in contenders.values():
         run(requests[0])
@@ -182,7 +180,7 @@ def _acceptance(pair: Pair, requests: Sequence[Request], gamma: int) -> float:
 
 
 def _fixed(pair: Pair, gamma: int) -> Contender:
-    return _with(pair, pair.drafting(gamma)[1], lambda: pair.drafting(gamma)[0])
+    return _with(pair, gamma, pair.drafter)
 
 
 def _with(pair: Pair, gamma: int, drafter: Callable[[], Drafter]) -> Contender:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastdraft_core.decoding.adaptive import AdaptiveDrafter, Pace
 from fastdraft_core.decoding.autoregressive import autoregressive
 from fastdraft_core.decoding.details import Observer, Witness
-from fastdraft_core.decoding.drafters import Drafter, ModelDrafter
+from fastdraft_core.decoding.drafters import ModelDrafter
 from fastdraft_core.decoding.metrics import Cost
 from fastdraft_core.decoding.pieces import Pieces
 from fastdraft_core.decoding.present import Description, events
@@ -21,7 +20,7 @@ from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.speculative import speculative
 from fastdraft_core.devices import choose_threads
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import AUTO_GAMMA, MOST_GAMMA, Event
+from fastdraft_core.events import Event
 from fastdraft_core.load_options import LoadOptions
 from fastdraft_core.loading import Loader, Source, check_options, load_runtime
 from fastdraft_core.runtimes.base import Runtime
@@ -34,7 +33,6 @@ __all__ = ["Pair", "check_vocabularies", "load_pair", "load_runtime"]
 
 _SHOWN_DIFFERENCES = 3
 _WARM_UP_TOKENS = 16
-_LEARNING_TOKENS = 96
 
 
 @dataclass(slots=True)
@@ -49,7 +47,6 @@ class Pair:
     seconds: float
     runtime: str = "torch"
     runtime_reason: str = ""
-    pace: Pace = field(default_factory=Pace)
 
     def drafter(self) -> ModelDrafter:
         """The draft as a drafter.
@@ -60,12 +57,6 @@ class Pair:
         if self.draft is None:
             raise FastdraftError("Speculative decoding needs a draft: add --draft, for example --draft demo:S.")
         return ModelDrafter(self.draft)
-
-    def drafting(self, gamma: int) -> tuple[Drafter, int]:
-        """What drafts, and how many tokens a block at most; ``AUTO_GAMMA`` is decided by what this pair's blocks took so far."""
-        if gamma == AUTO_GAMMA:
-            return AdaptiveDrafter(self.drafter(), self.pace), MOST_GAMMA
-        return self.drafter(), gamma
 
     def cost(self) -> Cost:
         """What the passes of this pair read."""
@@ -95,13 +86,11 @@ class Pair:
         """Decode autoregressively (``ar``) or speculatively (``sd``), where ``observe`` sees every block."""
         if mode == "ar":
             return autoregressive(self.target, request)
-        drafter, most = self.drafting(gamma)
-        return speculative(self.target, drafter, request, most, observe=observe)
+        return speculative(self.target, self.drafter(), request, gamma, observe=observe)
 
     def warm_up(self, mode: str, request: Request, gamma: int) -> None:
-        """Run a few tokens that no measurement sees: first passes are slower, and ``AUTO_GAMMA`` has something to learn."""
-        tokens = _LEARNING_TOKENS if gamma == AUTO_GAMMA else _WARM_UP_TOKENS
-        for _ in self.decode(mode, replace(request, max_new_tokens=tokens, stops=frozenset()), gamma):
+        """Run a few tokens that no measurement sees: first passes are slower."""
+        for _ in self.decode(mode, replace(request, max_new_tokens=_WARM_UP_TOKENS, stops=frozenset()), gamma):
             pass
 
     def events(

@@ -18,7 +18,7 @@ import pytest
 from fastdraft_core.cli import generate, main, options, print_json
 from fastdraft_core.cpu import cpu_name
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import AUTO_GAMMA, Block, FirstToken, Progress, RunFinished, RunStarted, decode_message
+from fastdraft_core.events import Block, FirstToken, Progress, RunFinished, RunStarted, decode_message
 from fastdraft_core.printable import printable
 from fastdraft_core.results import store
 from tests.bench.points import measured, model, plan
@@ -39,7 +39,7 @@ def prompts(tmp_path: Path) -> str:
 # --- generate ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("gamma", ["1", "5", "auto"])
+@pytest.mark.parametrize("gamma", ["1", "5"])
 def test_both_modes_print_the_same_text(cli: Cli, tiny_pair: tuple[str, str], gamma: str) -> None:
     """Pitfall 5: greedy speculative output is the target's own, on stdout alone, whatever the draft proposes."""
     target, draft = tiny_pair
@@ -185,10 +185,6 @@ def test_a_damaged_model_is_one_line_and_exit_code_1(
         (["verify", "demo", "--inject", "luck"], "accept-all"),
         (["bench", "demo", "--gamma", "0-3"], "starts at 1"),
         (["bench", "demo", "--gamma", "many"], "not understood"),
-        (["generate", "demo", "--draft", "demo:S", "--gamma", "0"], "starts at 1"),
-        (["generate", "demo", "--draft", "demo:S", "--gamma", "2-4"], "give one here"),
-        (["verify", "demo", "--gamma", "automatic"], "not understood"),
-        (["sweep", "demo", "--gamma", "auto"], "not understood"),
         (["bench", "demo", "--prompt-file", "/nowhere.jsonl"], "/nowhere.jsonl"),
         (["bench", "demo", "--prompt-file", "p.txt", "--task", "code"], "give one of them"),
         (["sweep", "demo", "--prompt-file", "p.txt", "--task", "code"], "give one of them"),
@@ -246,16 +242,13 @@ def test_bench_ends_with_one_json_object(cli: Cli, tiny_pair: tuple[str, str], p
     """A table for people, then a versioned object with the machine, the costs and a point for each gamma."""
     target, draft = tiny_pair
     code, out, _ = cli(
-        "bench", target, "--draft", draft, "--gamma", "1,auto,3", "--length", "10", "--repeats", "1",
+        "bench", target, "--draft", draft, "--gamma", "1,3", "--length", "10", "--repeats", "1",
         "--prompt-file", prompts, *FIXED,
     )  # fmt: skip
     assert code == 0
     result = json.loads(out.splitlines()[-1])
     assert result["schema"].startswith("fastdraft.bench/")
     assert {"cpu", "memory_total", "versions", "bf16"} <= result["machine"].keys()
-    auto = result["points"].pop()
-    assert (auto["gamma"], auto["predicted"]) == (AUTO_GAMMA, None), "chosen while decoding, so not predicted"
-    assert auto["speedup"] > 0
     assert [p["gamma"] for p in result["points"]] == [0, 1, 3]
     assert result["points"][0]["speedup"] == 1
     for point in result["points"][1:]:
@@ -266,7 +259,7 @@ def test_bench_ends_with_one_json_object(cli: Cli, tiny_pair: tuple[str, str], p
     assert len(result["costs"]["draft"]) == 3
     assert (result["length"], result["prompts"], result["repeats"]) == (10, 4, 1)
     table = [line for line in out.splitlines() if line.startswith("| ")]
-    assert [row.split()[1] for row in table[2:]] == ["ar", "sd", "sd", "auto"]
+    assert [row.split()[1] for row in table[2:]] == ["ar", "sd", "sd"]
 
 
 def test_doctor_as_json(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from fastdraft_core.bench.prompts import Prompt
 from fastdraft_core.decoding.metrics import figures, pooled, run_totals
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
-from fastdraft_core.events import AUTO_GAMMA, MOST_GAMMA, RunMetrics
+from fastdraft_core.events import RunMetrics
 from fastdraft_core.pair import Pair
 
 
@@ -42,7 +42,6 @@ class Point:
 
     ``speedup`` is the median over repeats of total tokens/s against the autoregressive total of the
     same repeat; ``low`` and ``high`` bound it at 95 %, by bootstrap over prompts, and are absent where there is one prompt.
-    Nothing is ``predicted`` for lengths that are chosen while decoding.
     """
 
     gamma: int
@@ -52,7 +51,7 @@ class Point:
     high: float | None
     acceptance: float
     tau: float
-    predicted: float | None
+    predicted: float
     metrics: RunMetrics
 
 
@@ -91,12 +90,12 @@ def costs_at(
     requests = [
         pair.request(p.text, max_new_tokens=length, sampling=sampling or Sampling(), ignore_stops=True) for p in prompts
     ]
-    return measure_costs(pair, requests, max((gamma for gamma in gammas if gamma != AUTO_GAMMA), default=1))
+    return measure_costs(pair, requests, max(gammas))
 
 
 def points(pair: Pair, samples: Sequence[Sample], costs: Costs) -> list[Point]:
-    """One ``Point`` for each gamma, the autoregressive one (0) first, ``AUTO_GAMMA`` last."""
-    gammas = sorted({s.gamma for s in samples}, key=lambda gamma: (gamma == AUTO_GAMMA, gamma))
+    """One ``Point`` for each gamma, the autoregressive one (0) first."""
+    gammas = sorted({s.gamma for s in samples})
     return [_point(pair, samples, gamma, costs) for gamma in gammas]
 
 
@@ -112,7 +111,7 @@ def _point(pair: Pair, samples: Sequence[Sample], gamma: int, costs: Costs) -> P
     both = [s for s in samples if s.gamma in (0, gamma)]
     low, high = bootstrap(both, lambda s: s.prompt, lambda drawn: _speedup(drawn, gamma)) or (None, None)
     cost = pair.cost()
-    metrics = figures(pooled([run_totals(s.passes, _most(gamma), cost) for s in mine]), cost)
+    metrics = figures(pooled([run_totals(s.passes, gamma, cost) for s in mine]), cost)
     return Point(
         gamma=gamma,
         tokens_per_second=metrics.tokens_per_second,
@@ -123,14 +122,9 @@ def _point(pair: Pair, samples: Sequence[Sample], gamma: int, costs: Costs) -> P
         high=high,
         acceptance=metrics.acceptance,
         tau=metrics.tau,
-        predicted=None if gamma == AUTO_GAMMA else predict(passes, costs, gamma) if gamma else 1.0,
+        predicted=predict(passes, costs, gamma) if gamma else 1.0,
         metrics=metrics,
     )
-
-
-def _most(gamma: int) -> int:
-    """The longest block."""
-    return MOST_GAMMA if gamma == AUTO_GAMMA else gamma
 
 
 def _speedup(samples: Sequence[Sample], gamma: int) -> float:

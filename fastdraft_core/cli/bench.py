@@ -24,7 +24,7 @@ SCHEMA = "fastdraft.bench/2"
 def bench(
     target: options.Target,
     draft: options.Draft = "demo:S",
-    gamma: Annotated[str, typer.Option(help="Block lengths: 4, 1-8 or 1,3,5; auto: chosen while decoding.")] = "1-8",
+    gamma: Annotated[str, typer.Option(help="Block lengths: 4, 1-8 or 1,3,5.")] = "1-8",
     temperature: options.Temperature = 0.0,
     top_k: options.TopK = 0,
     top_p: options.TopP = 1.0,
@@ -43,7 +43,7 @@ def bench(
     from fastdraft_core.bench.measure import costs_at, measure, points
     from fastdraft_core.decoding.sampling import Sampling
 
-    wanted, prompts = options.gammas_or_auto(gamma), options.prompts(task, prompt_file, field)
+    wanted, prompts = options.gammas(gamma), options.prompts(task, prompt_file, field)
     pair = options.load_pair(target, draft, load)
     sampling = Sampling(temperature, top_k, top_p)
     costs = costs_at(pair, prompts, wanted, length, sampling)
@@ -131,11 +131,9 @@ def _row(point: Point) -> str:
             f"| ar   | {point.tokens_per_second:6.1f} | {'1.00':19} | {'':9} | {'':8} | {1:4.2f} | {'':4} | "
             f"{m.gigabytes_per_second:5.1f} | {'':21} |"
         )
-    name = f"sd {point.gamma:<2}" if point.predicted else "auto "
-    promised = f"{point.predicted:9.2f}" if point.predicted else " " * 9
     return (
-        f"| {name}| {point.tokens_per_second:6.1f} | {point.speedup:4.2f} {_bounds(point):14} | "
-        f"{promised} | {point.acceptance:8.3f} | {point.tau:4.2f} | {m.mbsu:4.2f} | "
+        f"| sd {point.gamma:<2}| {point.tokens_per_second:6.1f} | {point.speedup:4.2f} {_bounds(point):14} | "
+        f"{point.predicted:9.2f} | {point.acceptance:8.3f} | {point.tau:4.2f} | {m.mbsu:4.2f} | "
         f"{m.gigabytes_per_second:5.1f} | "
         f"{f'{m.draft_share:.0%} / {m.verify_share:.0%} / {m.overhead_share:.0%}':21} |"
     )

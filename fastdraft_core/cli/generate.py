@@ -29,12 +29,13 @@ def generate(
     prompt_file: Annotated[Path | None, typer.Option(help="Read the prompt from a file; - is stdin.")] = None,
     mode: Annotated[str, typer.Option(help="ar: autoregressive; sd: speculative; default: sd with a draft.")] = "",
     gamma: Annotated[
-        str,
+        int | None,
         typer.Option(
-            help="Drafted tokens a block, or auto: chosen while decoding; default: the best of a kept sweep of this pair, else 4.",
+            min=1,
+            help="Drafted tokens a block; default: the best of a kept sweep of this pair, else 4.",
             show_default=False,
         ),
-    ] = "",
+    ] = None,
     length: options.Length = 128,
     temperature: options.Temperature = 0.0,
     top_k: options.TopK = 0,
@@ -51,7 +52,6 @@ def generate(
     from fastdraft_core.decoding.sampling import Sampling
     from fastdraft_core.results.advice import USUAL_GAMMA
 
-    asked = options.gamma(gamma) if gamma else 0
     mode = mode or ("sd" if draft else "ar")
     if mode not in ("ar", "sd"):
         raise FastdraftError(f"There is no mode {mode!r}; use ar or sd.")
@@ -62,10 +62,10 @@ def generate(
     sampling = Sampling(temperature, top_k, top_p)
     request = pair.request(text, max_new_tokens=length, sampling=sampling, seed=seed, chat=chat)
     # Before the text, which nothing may interrupt.
-    length_of_blocks = asked or (_calibrated(target, draft, temperature) if mode == "sd" else USUAL_GAMMA)
+    gamma = gamma or (_calibrated(target, draft, temperature) if mode == "sd" else USUAL_GAMMA)
     if not json:
         _write(text)
-    for event in pair.events(mode, text, request, length_of_blocks):
+    for event in pair.events(mode, text, request, gamma):
         if json:
             print_json(event)
         else:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import AUTO_GAMMA
 from fastdraft_core.load_options import LoadOptions
 
 if TYPE_CHECKING:
@@ -135,29 +134,6 @@ def prompts(task: str, file: Path | None, field: str) -> list[Prompt]:
 
     refuse_both(task, file)
     return file_prompts(file, field) if file else bundled_prompts(task or None)
-
-
-def gamma(text: str) -> int:
-    """A block length, or ``auto`` as ``AUTO_GAMMA``.
-
-    Raises:
-        FastdraftError: it is neither.
-    """
-    found = gammas_or_auto(text)
-    if len(found) > 1:
-        raise FastdraftError(f"--gamma {text} names several; give one here, for example 4, or auto.")
-    return found[0]
-
-
-def gammas_or_auto(text: str) -> list[int]:
-    """Block lengths as ``gammas`` reads them, ``auto`` among them as ``AUTO_GAMMA``, last.
-
-    Raises:
-        FastdraftError: as ``gammas``.
-    """
-    numbers = [part for part in text.split(",") if part != "auto"]
-    auto = [AUTO_GAMMA] if len(numbers) < len(text.split(",")) else []
-    return [*(gammas(",".join(numbers)) if numbers else []), *auto]
 
 
 def refuse_both(task: str, file: Path | None) -> None:

@@ -26,7 +26,7 @@ _CALIBRATION_PROMPTS = 4
 def verify(
     target: options.Target,
     draft: options.Draft = "demo:S",
-    gamma: Annotated[str, typer.Option(help="Drafted tokens a block; auto: chosen while decoding.")] = "4",
+    gamma: Annotated[int, typer.Option(min=1, help="Drafted tokens a block.")] = 4,
     length: Annotated[int, typer.Option(min=2, help="New tokens of each greedy comparison.")] = 64,
     temperature: Annotated[float, typer.Option(min=0.01, help="Temperature of the sampled check.")] = 0.6,
     top_k: options.TopK = 0,
@@ -48,17 +48,16 @@ def verify(
     if inject not in _INJECTIONS:
         raise FastdraftError(f"There is nothing to inject called {inject!r}; use accept-all.")
     judge = accept_all if inject else lossless
-    asked = options.gamma(gamma)
     prompts = options.prompts(task, prompt_file, field)
     pair = options.load_pair(target, draft, load)
     if inject:
         talk.print("Every drafted token is being accepted on purpose: both checks below should FAIL.")
     requests = [pair.request(p.text, max_new_tokens=length, sampling=Sampling(), seed=seed) for p in prompts]
-    greedy = _greedy(pair, requests, asked, judge)
+    greedy = _greedy(pair, requests, gamma, judge)
     sampled = [
         replace(r, sampling=Sampling(temperature, top_k, top_p)) for r in requests[:: max(1, len(requests) // 2)][:2]
     ]
-    law = _law(pair, sampled, asked, samples, judge)
+    law = _law(pair, sampled, gamma, samples, judge)
     print("PASS" if greedy and law else "FAIL")
     raise typer.Exit(0 if greedy and law else 1)
 
@@ -66,9 +65,8 @@ def verify(
 def _greedy(pair: Pair, requests: list[Request], gamma: int, judge: Judge) -> bool:
     from fastdraft_core.decoding.losslessness import check_greedy, rounding_noise
 
-    drafter, most = pair.drafting(gamma)
-    floor = max(rounding_noise(pair.target, r, most) for r in requests[:_CALIBRATION_PROMPTS])
-    checks = [check_greedy(pair.target, drafter, r, most, floor, judge) for r in requests]
+    floor = max(rounding_noise(pair.target, r, gamma) for r in requests[:_CALIBRATION_PROMPTS])
+    checks = [check_greedy(pair.target, pair.drafter(), r, gamma, floor, judge) for r in requests]
     equal = sum(c.parted is None for c in checks)
     for number, check in enumerate(checks, 1):
         if check.parted is not None:
@@ -95,9 +93,8 @@ def _law(pair: Pair, requests: list[Request], gamma: int, samples: int, judge: J
     from fastdraft_core.decoding.losslessness import check_law
 
     passed = True
-    drafter, most = pair.drafting(gamma)
     for number, request in enumerate(requests, 1):
-        for check in check_law(pair.target, drafter, request, most, samples, judge):
+        for check in check_law(pair.target, pair.drafter(), request, gamma, samples, judge):
             passed &= check.passed
             print(
                 f"sampled  prompt {number}, token {check.position}: total variation {check.total_variation:.4f} from the exact law, "

@@ -13,10 +13,8 @@ from fastdraft_core.runtimes.base import BLOCK_READS, POINTS, BlockRuntime, Runt
 class Drafter(Protocol):
     """Proposes continuations of a growing sequence."""
 
-    @property
-    def logits(self) -> list[torch.Tensor]:
-        """Of the last proposal, ``[V]`` a token before any processing, for whoever inspects; empty without a model."""
-        ...
+    logits: list[torch.Tensor]
+    """Of the last proposal, ``[V]`` a token before any processing, for whoever inspects; empty without a model."""
 
     def prepare(self, gamma: int, sampling: Sampling) -> None:
         """Get ready for blocks of ``gamma`` tokens: what takes time once is not timed as decoding."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fastdraft_core.decoding.metrics import Cost, bytes_read, summarize
 from fastdraft_core.decoding.records import First, Pass, Record, Request
-from fastdraft_core.events import AUTO_GAMMA, MOST_GAMMA, Block, Event, FirstToken, RunFinished, RunStarted, Token
+from fastdraft_core.events import Block, Event, FirstToken, RunFinished, RunStarted, Token
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -105,15 +105,8 @@ def events(
         reason="cancelled" if cancelled() else _reason(emitted, about.request),
         text=about.tokenizer.decode(emitted, skip_special_tokens=True, clean_up_tokenization_spaces=False),
         ids=emitted,
-        metrics=summarize(passes, _most(about), about.cost),
+        metrics=summarize(passes, about.gamma if about.mode == "sd" else 0, about.cost),
     )
-
-
-def _most(about: Description) -> int:
-    """The longest block that the run may have."""
-    if about.mode == "ar":
-        return 0
-    return MOST_GAMMA if about.gamma == AUTO_GAMMA else about.gamma
 
 
 def _started(about: Description) -> RunStarted:

@@ -14,8 +14,6 @@ from fastdraft_core.events.base import Event
 from fastdraft_core.events.checking import Check, CheckStatus
 from fastdraft_core.events.commands import Cancel, Load, Quit, Run
 from fastdraft_core.events.decoding import (
-    AUTO_GAMMA,
-    MOST_GAMMA,
     Block,
     Candidate,
     Detail,
@@ -73,8 +71,6 @@ from fastdraft_core.events.training import (
 )
 
 __all__ = [
-    "AUTO_GAMMA",
-    "MOST_GAMMA",
     "Block",
     "BlockCost",
     "Cancel",

@@ -86,12 +86,8 @@ class Block(Event, frozen=True):
     bytes_read: int = 0
 
 
-#: A gamma that is chosen block by block while decoding, at most MOST_GAMMA.
-AUTO_GAMMA, MOST_GAMMA = -1, 8
-
-
 class RunStarted(Event, frozen=True):
-    """A run begins: ``mode`` is ``ar`` or ``sd``; ``prompt_tokens`` counts the prompt's ids; ``gamma`` may be ``AUTO_GAMMA``."""
+    """A run begins: ``mode`` is ``ar`` or ``sd``; ``prompt_tokens`` counts the prompt's ids."""
 
     mode: str
     prompt: str
