@@ -36,8 +36,8 @@ format: $(VENV)/.installed-dev
 recordings: $(VENV)/.installed
 	$(BIN)/fastdraft record demo --draft demo:S --preset 'read config' --gamma 4 --length 96 \
 		--output assets/recordings/1-code-greedy.jsonl
-	$(BIN)/fastdraft record demo --draft demo:M --preset 'function arguments' --gamma 3 --temperature 0.6 --length 112 \
-		--output assets/recordings/2-text-sampled.jsonl
+	$(BIN)/fastdraft record demo --draft demo:S --preset 'function arguments' --gamma 3 --temperature 0.6 --length 112 \
+		--runtime torch --output assets/recordings/2-text-sampled.jsonl
 	$(BIN)/fastdraft record demo --draft demo:XS --preset 'stack class' --gamma 8 --temperature 1 --length 72 \
 		--output assets/recordings/3-code-slower.jsonl
 

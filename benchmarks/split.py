@@ -30,6 +30,13 @@ class _Clocked:
         self.inference += self._runtime._passes._request.latency / 1e3
         return logits
 
+    def write_block(self, last: Sequence[int], count: int, temperature: float = 0, points: Sequence[int] = ()) -> Any:
+        begin = time.perf_counter()
+        written = self._runtime.write_block(last, count, temperature, points)
+        self.passes += time.perf_counter() - begin
+        self.inference += self._runtime._graphs[count, temperature == 0]._request.latency / 1e3
+        return written
+
     def rewind(self, length: int) -> None:
         begin = time.perf_counter()
         self._runtime.rewind(length)
