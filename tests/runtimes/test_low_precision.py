@@ -32,7 +32,7 @@ def test_greedy_is_the_targets_own_up_to_near_ties(weights: str, dtype: str, kv_
     model = small_model("llama")
 
     def load(of: object, name: str) -> Runtime:
-        options = OpenVinoOptions(dtype=dtype, kv_precision=kv_precision, threads=1)
+        options = OpenVinoOptions(dtype=dtype, kv_precision=kv_precision, threads=2)
         return load_ir(ir_folder(of, weights), name, VOCABULARY, options, paged=paged)
 
     target, drafter = load(model, "target"), ModelDrafter(load(noisy(model, 0.2), "draft"))
