@@ -91,9 +91,8 @@ class Confidence:
     logits: list[torch.Tensor] = field(default_factory=list)
 
     def prepare(self, gamma: int, sampling: Sampling) -> None:
-        """For every length up to ``gamma``."""
-        for length in range(1, gamma + 1):
-            self.inner.prepare(length, sampling)
+        """It drafts token by token."""
+        self.inner.prepare(1, sampling)
 
     def start(self, ids: list[int]) -> None:
         """Read a new prompt."""

@@ -7,6 +7,8 @@ import shutil
 from collections import deque
 from collections.abc import Sequence
 
+import psutil
+
 from fastdraft_app.client.system import KEPT, UsageMonitor
 from fastdraft_app.machine import Reading
 from fastdraft_core import places
@@ -55,8 +57,6 @@ class Meters:
 
 def _core_times() -> list[tuple[float, float]]:
     """Seconds that each core was busy and idle."""
-    import psutil
-
     # Not psutil's own percentages: it keeps what was before thread by thread.
     cores = psutil.cpu_times(percpu=True)
     mine = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(len(cores))

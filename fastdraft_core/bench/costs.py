@@ -120,7 +120,8 @@ class Probe:
 def costs_of(baseline: Sequence[Pass], blocks: Sequence[Pass], max_gamma: int) -> Costs:
     """Means over autoregressive passes and over speculative blocks of several lengths, as a speed-up is one of totals.
 
-    A length that no text left room for costs what the next shorter one does; no block of it will be decoded either.
+    A length that no text left room for costs what the next shorter one does; no block of it will be decoded either. Where
+    drafting was not seen at a length, c is that of the nearest one.
     """
     step = _mean([p.verify_seconds + p.overhead_seconds for p in baseline])
     verify, drafting = [_mean([p.verify_seconds for p in baseline]) / step], dict[int, float]()

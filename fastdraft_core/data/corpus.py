@@ -25,7 +25,7 @@ from fastdraft_core.data.pinned import pinned
 from fastdraft_core.data.shards import Shard, open_shard, token_dtype
 from fastdraft_core.data.sources import documents, read_documents
 from fastdraft_core.data.tokenizer import backend, tokenizer_hash
-from fastdraft_core.data.tokenizing import Encoder, cut_parts
+from fastdraft_core.data.tokenizing import Encoder, cut_parts, plain
 from fastdraft_core.devices import choose_threads
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Progress
@@ -105,7 +105,7 @@ class Corpus:
         settings = source or TextSource()
         keep = Filter(min_chars=settings.min_chars, deduplicate=settings.deduplicate)
         encoder = Encoder(
-            backend(tokenizer).to_str(), tokenizer.eos_token_id, token_dtype(len(tokenizer)), self.evaluation
+            plain(backend(tokenizer)), tokenizer.eos_token_id, token_dtype(len(tokenizer)), self.evaluation
         )
         yield from build(
             folders,

@@ -1,8 +1,8 @@
 """Documents to ids on all cores: parts of a stream go to threads, and come back in order.
 
 What a part becomes depends on nothing but its documents, so shards are the same on every number of threads. Encoding, nine
-tenths of the work, runs without the interpreter's lock, which makes threads as fast as processes on up to some ten cores,
-without the seconds that processes need to start.
+tenths of the work (measured on one core), runs without the interpreter's lock. So threads serve up to some ten cores
+(computed from that share, seen on two), without the seconds that processes need to start.
 """
 
 from __future__ import annotations
@@ -61,37 +61,38 @@ class EncodedPart:
 class Encoder:
     """Text to ids, every document ended by ``eos``; a contaminated document becomes nothing.
 
-    ``tokenizer`` is the JSON of a ``tokenizers.Tokenizer``.
+    ``tokenizer`` is ``plain``.
     """
 
-    tokenizer: str
+    tokenizer: Any
     eos: int
     dtype: np.dtype[Any]
     overlap: Overlap
 
-    def encode(self, part: Part, tokenizer: Any) -> EncodedPart:
-        """``part`` as ids. ``tokenizer`` is :meth:`load`'s."""
+    def encode(self, part: Part) -> EncodedPart:
+        """``part`` as ids."""
         kept = [[text for text in side if not self.overlap.contaminates(text)] for side in part.sides]
         contaminated = sum(map(len, part.sides)) - sum(map(len, kept))
         dropped = part.dropped + Counter({CONTAMINATED: contaminated})
-        train, held_out = (self._side(texts, tokenizer) for texts in kept)
+        train, held_out = (self._side(texts) for texts in kept)
         return EncodedPart(train, held_out, dropped)
 
-    def load(self) -> Any:
-        """The tokenizer itself."""
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_str(self.tokenizer)
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        return tokenizer
-
-    def _side(self, texts: list[str], tokenizer: Any) -> Encoded:
+    def _side(self, texts: list[str]) -> Encoded:
         documents = [np.zeros(0, dtype=self.dtype)]
         for start in range(0, len(texts), _ENCODE_BATCH):
-            for encoding in tokenizer.encode_batch_fast(texts[start : start + _ENCODE_BATCH]):
+            for encoding in self.tokenizer.encode_batch_fast(texts[start : start + _ENCODE_BATCH]):
                 documents.append(np.asarray([*encoding.ids, self.eos], dtype=self.dtype))
         return Encoded(np.concatenate(documents), np.asarray([len(d) for d in documents[1:]], dtype=np.int64))
+
+
+def plain(tokenizer: Any) -> Any:
+    """A copy of a ``tokenizers.Tokenizer`` that neither cuts nor pads; the given one may belong to somebody who wants that."""
+    from tokenizers import Tokenizer
+
+    copied = Tokenizer.from_str(tokenizer.to_str())
+    copied.no_truncation()
+    copied.no_padding()
+    return copied
 
 
 def cut_parts(documents: Iterable[Document], keep: Filter, held_out: int) -> Iterator[Part]:
@@ -112,12 +113,11 @@ def encode_parts(parts: Iterator[Part], encoder: Encoder, workers: int) -> Gener
     """Every part encoded, in order, on ``workers`` threads."""
     # Every thread here is one of the workers; the library would start as many again for each.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    tokenizer = encoder.load()
     pool = ThreadPoolExecutor(workers)
     waiting: deque[Future[EncodedPart]] = deque()
     try:
         for part in parts:
-            waiting.append(pool.submit(encoder.encode, part, tokenizer))
+            waiting.append(pool.submit(encoder.encode, part))
             if len(waiting) >= workers + 2:
                 yield waiting.popleft().result()
         while waiting:

@@ -12,7 +12,7 @@ import torch
 from fastdraft_core.events import ModelCard
 from fastdraft_core.runtimes.base import BLOCK_READS, POINTS, Written, check_room
 from fastdraft_core.runtimes.openvino_cache import PagedCache
-from fastdraft_core.runtimes.openvino_paged import PagedPasses, fixed_integers
+from fastdraft_core.runtimes.openvino_paged import PagedPasses, fixed_input
 from fastdraft_core.runtimes.openvino_runtime import OpenVinoRuntime
 
 _log = logging.getLogger("fastdraft.openvino")
@@ -31,7 +31,7 @@ class BlockGraph:
         self._ids = self._fixed("input_ids", BLOCK_READS, "i64")
         self._positions = self._fixed("position_ids", BLOCK_READS, "i64") if "position_ids" in names else None
         self._past, begins = self._fixed("past_lens", 1), self._fixed("subsequence_begins", 2)
-        self._context = fixed_integers(self._request, "max_context_len", [])
+        self._context = fixed_input(self._request, "max_context_len", [])
         begins[1] = BLOCK_READS
         self._steps = compiled.output("tokens").shape[0]
         if "points" in names:
@@ -73,7 +73,7 @@ class BlockGraph:
         return torch.from_numpy(self._request.get_tensor("logits").data.astype(np.float32))
 
     def _fixed(self, name: str, size: int, kind: str = "i32") -> Any:
-        return fixed_integers(self._request, name, [size], kind)
+        return fixed_input(self._request, name, [size], kind)
 
 
 class PagedRuntime(OpenVinoRuntime):

@@ -40,7 +40,7 @@ class PagedPasses:
         cache.serve(self._request)
         self._names = {port.get_any_name() for port in compiled.inputs}
         self._past, self._begins, self._context = (
-            fixed_integers(self._request, name, shape)
+            fixed_input(self._request, name, shape)
             for name, shape in (("past_lens", [1]), ("subsequence_begins", [2]), ("max_context_len", []))
         )
         self._feeds: dict[tuple[int, int], _Feed] = {}
@@ -81,7 +81,7 @@ class PagedPasses:
         return feed
 
 
-def fixed_integers(request: Any, name: str, shape: list[int], kind: str = "i32") -> Any:
+def fixed_input(request: Any, name: str, shape: list[int], kind: str = "i32") -> Any:
     """A small input that stays set, at 0; written through the view that comes back."""
     import openvino as ov
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from textual.pilot import Pilot
 from textual.widgets import Button
 
 from fastdraft_app.prompts import Preset
@@ -22,6 +23,13 @@ from .test_wizard_turns import burst
 def prompts() -> PromptScreen:
     """With one preset, which enter runs."""
     return PromptScreen([Preset("code", "stack", "class Stack:")], [], "class Stack:")
+
+
+async def enter_twice(pilot: Pilot[Any], answers: list[object]) -> None:
+    """Two enters of quick keys, and time for both to be taken."""
+    burst(pilot, "enter", "enter")
+    await wait_for(pilot, lambda: answers)
+    await pilot.pause(0.2)
 
 
 @pytest.mark.parametrize(
@@ -42,9 +50,7 @@ async def test_a_second_enter_closes_nothing_else(
     async with app.run_test(size=(80, 24)) as pilot:
         await app.push_screen(make(), answers.append)
         await pilot.pause()
-        burst(pilot, "enter", "enter")
-        await wait_for(pilot, lambda: answers)
-        await pilot.pause(0.2)
+        await enter_twice(pilot, answers)
         assert app.screen is live(pilot)
         assert answers == [answer]
 
@@ -58,8 +64,6 @@ async def test_a_second_press_of_a_button_closes_nothing_else(make_app: MakeApp)
         await app.push_screen(dialog, answers.append)
         dialog.query_one("#back", Button).focus()
         await pilot.pause()
-        burst(pilot, "enter", "enter")
-        await wait_for(pilot, lambda: answers)
-        await pilot.pause(0.2)
+        await enter_twice(pilot, answers)
         assert app.screen is live(pilot)
         assert answers == [None]

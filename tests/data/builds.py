@@ -20,7 +20,7 @@ from fastdraft_core.data.decontamination import Overlap
 from fastdraft_core.data.documents import Document, Filter
 from fastdraft_core.data.shards import Shard, open_shard
 from fastdraft_core.data.tokenizer import train_tokenizer
-from fastdraft_core.data.tokenizing import Encoder, Part, cut_parts
+from fastdraft_core.data.tokenizing import Encoder, Part, cut_parts, plain
 from fastdraft_core.events import Event, Tokenized
 
 DOCUMENTS = 120
@@ -32,7 +32,7 @@ EOS = 1
 def encoder() -> Encoder:
     """A tokenizer of 300 ids, and one prompt to keep out."""
     tokenizer = train_tokenizer(iter(["number one two three four five"] * 20), 300)
-    return Encoder(tokenizer.backend_tokenizer.to_str(), EOS, np.dtype(np.uint16), Overlap([PROMPT]))
+    return Encoder(plain(tokenizer.backend_tokenizer), EOS, np.dtype(np.uint16), Overlap([PROMPT]))
 
 
 def documents() -> Iterator[Document]:

@@ -36,7 +36,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_document_is_in_one_shard_once(whole: Path) -> None:
     """Ids, ends and starts agree with the tokenizer's own encoding; copies and the prompt are left out."""
-    tokenizer = encoder().load()
+    tokenizer = encoder().tokenizer
     expected: dict[bool, list[list[int]]] = {True: [], False: []}
     for document in documents():
         if document.file.partition(".")[0].isdecimal():
