@@ -14,6 +14,8 @@ from fastdraft_core.errors import FastdraftError
 from fastdraft_core.files import remember, remembered
 from fastdraft_core.openvino_ir import WeightFormat, convert, is_ir
 
+#: Converting more than this for the first time takes longer than anybody waits unasked.
+_QUICK_BYTES = 2 << 30
 #: Part of every key: an older conversion is not used any more when this grows.
 _FORMAT = 1
 _SOURCES = ("*.safetensors", "config.json", "*.py")
@@ -63,6 +65,12 @@ def is_converted(folder: Path, name: str, weights: str) -> bool:
         return True
     known = all(_seen_hash(file) for file in _files(folder))
     return known and is_ir(_place(folder, name, WeightFormat.parse(weights or "original")))
+
+
+def takes_long(folder: Path, name: str) -> bool:
+    """Whether ``ir_of`` would convert more than anybody waits for unasked."""
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return size > _QUICK_BYTES and not is_converted(folder, name, "")
 
 
 def source_key(folder: Path) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fastdraft_core.converted import ir_of, is_converted, source_key
+from fastdraft_core.converted import ir_of, source_key, takes_long
 from fastdraft_core.devices import choose_device, choose_dtype, choose_threads
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.load_options import LoadOptions
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 RUNTIMES = ("torch", "openvino", "auto")
 #: Devices that one runtime alone can use.
 _KINDS = {"gpu": "openvino", "npu": "openvino", "cuda": "torch", "xpu": "torch", "hpu": "torch"}
-#: Converting more than this for the first time takes longer than anybody waits unasked.
-_QUICK_BYTES = 2 << 30
 _SAMPLE = "The first of the rules is that nothing is lost."
 
 
@@ -96,7 +94,7 @@ class Loader:
             return Choice("torch", f"OpenVINO does not run on {best}")
         if find_spec("openvino") is None:
             return Choice("torch", "OpenVINO is not installed")
-        if large := next((s for s in self._sources() if self._takes_long(s)), None):
+        if large := next((s for s in self._sources() if takes_long(s.folder, s.name)), None):
             return Choice(
                 "torch",
                 f"converting {large.name} to OpenVINO takes a while, so it was not tried; --runtime openvino does it once, "
@@ -161,10 +159,6 @@ class Loader:
     def _share_cores(self, runtime: str) -> None:
         """Beside OpenVINO, PyTorch only samples; its threads, which wait by spinning, would take the cores away."""
         torch.set_num_threads(1 if runtime == "openvino" else choose_threads(self.options.threads))
-
-    def _takes_long(self, source: Source) -> bool:
-        size = sum(file.stat().st_size for file in source.folder.glob("*.safetensors"))
-        return size > _QUICK_BYTES and not is_converted(source.folder, source.name, "")
 
     def _sources(self) -> list[Source]:
         return [self.target, *([self.draft] if self.draft else [])]

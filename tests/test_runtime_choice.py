@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fastdraft_core import loading, places
+from fastdraft_core import converted, loading, places
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.load_options import LoadOptions
 from fastdraft_core.pair import load_pair
@@ -103,7 +103,7 @@ def test_a_model_that_takes_long_to_convert_waits_until_somebody_asks(
     tiny_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody waits minutes unasked: PyTorch runs it, and the reason says how to try the other."""
-    monkeypatch.setattr(loading, "_QUICK_BYTES", 1000)
+    monkeypatch.setattr(converted, "_QUICK_BYTES", 1000)
     pair = load_pair(*tiny_pair, AUTO)
     assert pair.runtime == "torch"
     assert "--runtime openvino" in pair.runtime_reason

@@ -53,14 +53,16 @@ def plan_lines(plan: Planned) -> Iterator[str]:
 
 
 def _writing(plan: Planned) -> Iterator[str]:
+    from fastdraft_core.runtime_choice import TITLES
+
     told = f"The target writes {plan.synthesis_tokens:,} tokens for FT"
     if plan.synthesis_tokens_per_second is None:
         yield f"{told}; the time for that is in no figure, since its weights are not here, or do not fit."
         return
     yield f"{told}, in {span(plan.synthesis_tokens / plan.synthesis_tokens_per_second)}; that is not in the table."
     yield (
-        f"  modelled from {plan.synthesis_tokens_per_second:,.0f} tokens/s, measured here with {plan.synthesis_sequences} "
-        "sequences at once and short texts; longer texts take longer"
+        f"  modelled from {plan.synthesis_tokens_per_second:,.0f} tokens/s, measured here on {TITLES[plan.synthesis_engine]} with "
+        f"{plan.synthesis_sequences} sequences at once and short texts; longer texts take longer"
     )
 
 

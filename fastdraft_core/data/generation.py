@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +15,63 @@ from fastdraft_core.runtimes.cache import RewindableCache
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from fastdraft_core.runtimes.openvino_batch import PagedBatch
+
+Ids = Sequence[Sequence[int]] | npt.NDArray[np.int64]
+#: Prompts are read in passes of about so many tokens, which bounds what a pass keeps beside keys and values.
+_READ_TOKENS = 4096
+#: Where rows that ended are cut out of the cache by copying the others, this share of them has to have ended.
+_WORTH_COPYING = 0.5
+
+
+class _Rows:
+    """The rows of a batch as they grow; each ends at its own first stop, at its length, or where logits are no numbers."""
+
+    def __init__(self, prompts: Ids, new_tokens: int, stops: Collection[int]) -> None:
+        self.ids: list[list[int]] = [list(map(int, prompt)) for prompt in prompts]
+        self.lengths = [len(row) for row in self.ids]
+        self._new_tokens, self._stops = new_tokens, stops
+        self._failed: set[int] = set()
+        #: The rows still being computed, by number.
+        self.numbers = list(range(len(self.ids)))
+        self._ended: set[int] = set()
+
+    @property
+    def done(self) -> bool:
+        """Whether all rows have ended."""
+        return len(self._ended) == len(self.ids)
+
+    def take(self, tokens: Iterable[int], sound: Iterable[bool], *, position: int | None = None) -> None:
+        """The next token of each row in ``numbers``; one whose prompt reaches beyond ``position`` is still being read."""
+        for number, token, good in zip(self.numbers, tokens, sound, strict=True):
+            if number in self._ended:
+                continue
+            if not good:
+                self._failed.add(number)
+                self._ended.add(number)
+            if position is None or position >= self.lengths[number]:
+                self.ids[number].append(token)
+                if token in self._stops or len(self.ids[number]) == self.lengths[number] + self._new_tokens:
+                    self._ended.add(number)
+
+    def drop(self, share: float = 0.0) -> list[int] | None:
+        """Drop the rows that ended once they are this share of all: the places of those that stay; None while they are fewer."""
+        going = [place for place, number in enumerate(self.numbers) if number not in self._ended]
+        dropped = len(self.numbers) - len(going)
+        if not dropped or dropped < share * len(self.numbers):
+            return None
+        self.numbers = [self.numbers[place] for place in going]
+        return going
+
+    def found(self) -> list[list[int] | None]:
+        """The whole rows; None for one that failed."""
+        return [None if number in self._failed else row for number, row in enumerate(self.ids)]
+
 
 @torch.inference_mode()
 def continue_batch(
     model: PreTrainedModel,
-    prompts: Sequence[Sequence[int]] | npt.NDArray[np.int64],
+    prompts: Ids,
     temperatures: npt.NDArray[np.float64],
     new_tokens: int,
     stops: Collection[int],
@@ -35,43 +87,71 @@ def continue_batch(
     """
     device = model.device
     stream = torch.Generator(device).manual_seed(seed)
-    rows: list[list[int]] = [list(map(int, prompt)) for prompt in prompts]
-    lengths = [len(row) for row in rows]
-    shortest, longest = min(lengths), max(lengths)
-    given = torch.tensor([row + [-1] * (longest - len(row)) for row in rows], device=device)
+    rows = _Rows(prompts, new_tokens, stops)
+    shortest, longest = min(rows.lengths), max(rows.lengths)
+    given = torch.tensor([row + [-1] * (longest - len(row)) for row in rows.ids], device=device)
     cache: Any = RewindableCache()
     ids = given[:, :shortest]
     heat = torch.from_numpy(temperatures).to(device, torch.float32)[:, None]
-    # The rows still being computed, by their number; a row that ended is dropped with half the others.
-    numbers, ended, failed = list(range(len(rows))), set[int](), set[int]()
     for position in range(shortest, longest + new_tokens):
         logits = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
-        logits = logits[:, -1, :vocab_size].float()
-        finite = logits.amax(-1, keepdim=True).isfinite()
-        logits = torch.where(finite, logits, 0.0)
-        sampled = draw_rows((logits / heat.clamp(min=1e-6)).softmax(-1), stream)
-        ids = torch.where(heat == 0, logits.argmax(-1, keepdim=True), sampled)
+        ids, sound = _choose(logits[:, -1, :vocab_size].float(), heat, stream)
         if position < longest:
             read = given[:, position : position + 1]
             ids = torch.where(read >= 0, read, ids)
-        for number, token, sound in zip(numbers, ids[:, 0].tolist(), finite[:, 0].tolist(), strict=True):
-            if number in ended:
-                continue
-            if not sound:
-                failed.add(number)
-            if position >= lengths[number]:
-                rows[number].append(token)
-            if (
-                not sound
-                or (len(rows[number]) == lengths[number] + new_tokens)
-                or (position >= lengths[number] and token in stops)
-            ):
-                ended.add(number)
-        if len(ended) == len(rows):
+        rows.take(ids[:, 0].tolist(), sound[:, 0].tolist(), position=position)
+        if rows.done:
             break
-        going = [i for i, number in enumerate(numbers) if number not in ended]
-        if 2 * len(going) <= len(numbers):
+        if going := rows.drop(_WORTH_COPYING):
             kept = torch.tensor(going, device=device)
             cache.select_rows(kept)
-            ids, heat, given, numbers = ids[kept], heat[kept], given[kept], [numbers[i] for i in going]
-    return [None if number in failed else row for number, row in enumerate(rows)]
+            ids, heat, given = ids[kept], heat[kept], given[kept]
+    return rows.found()
+
+
+@torch.inference_mode()
+def continue_pages(
+    batch: PagedBatch,
+    prompts: Ids,
+    temperatures: npt.NDArray[np.float64],
+    new_tokens: int,
+    stops: Collection[int],
+    seed: int,
+    *,
+    vocab_size: int | None = None,
+) -> list[list[int] | None]:
+    """As ``continue_batch``, by OpenVINO: every row stands at its own position, so lengths may differ freely."""
+    stream = torch.Generator().manual_seed(seed)
+    rows = _Rows(prompts, new_tokens, stops)
+    heat = torch.from_numpy(temperatures).to(torch.float32)[:, None]
+    batch.begin([length + new_tokens for length in rows.lengths])
+    logits = torch.cat([batch.read(part, [rows.ids[number] for number in part]) for part in _parts(rows.lengths)])
+    while True:
+        ids, sound = _choose(logits[:, :vocab_size], heat, stream)
+        rows.take(ids[:, 0].tolist(), sound[:, 0].tolist())
+        if rows.done:
+            return rows.found()
+        if going := rows.drop():
+            ids, heat = ids[going], heat[going]
+        logits = batch.read(rows.numbers, ids.tolist())
+
+
+def _choose(logits: torch.Tensor, heat: torch.Tensor, stream: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """A token for each of n rows, greedy where ``heat`` is 0, and whether its logits are numbers: both ``[n, 1]``."""
+    sound = logits.amax(-1, keepdim=True).isfinite()
+    logits = torch.where(sound, logits, 0.0)
+    sampled = draw_rows((logits / heat.clamp(min=1e-6)).softmax(-1), stream)
+    return torch.where(heat == 0, logits.argmax(-1, keepdim=True), sampled), sound
+
+
+def _parts(lengths: Sequence[int]) -> list[list[int]]:
+    """The rows in order, cut where the prompts of a part have ``_READ_TOKENS`` together."""
+    parts: list[list[int]] = [[]]
+    tokens = 0
+    for number, length in enumerate(lengths):
+        if parts[-1] and tokens + length > _READ_TOKENS:
+            parts.append([])
+            tokens = 0
+        parts[-1].append(number)
+        tokens += length
+    return parts

@@ -7,6 +7,7 @@ nothing else, so an interrupted synthesis goes on with the prompts that are miss
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections import Counter
@@ -137,6 +138,14 @@ def synthesize(
             )
         if not log.closed:
             log.write(log.account)
+
+
+def begun_with(path: Path) -> dict[str, Any]:
+    """The header of a file that was begun; empty where there is none, or a torn one."""
+    with contextlib.suppress(FileNotFoundError, ValueError), path.open("rb") as file:
+        found: dict[str, Any] = json.loads(file.readline())
+        return found
+    return {}
 
 
 def sequence_rows(path: Path) -> Iterator[tuple[list[int], list[int]]]:

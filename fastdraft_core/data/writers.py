@@ -1,4 +1,4 @@
-"""What writes for FT: the target by our own batched generation, or by vLLM on a server that has it."""
+"""What writes for FT: the target by our own batched generation on PyTorch or OpenVINO, or by vLLM on a server that has it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fastdraft_core.converted import takes_long
 from fastdraft_core.data.generation import continue_batch
 from fastdraft_core.errors import FastdraftError
 
@@ -38,6 +39,13 @@ class Writer(Protocol):
     ) -> list[list[int] | None]:
         """Each prompt with what follows it, up to its first stop; None for a row that came to nothing."""
         ...
+
+
+def choose_engine(asked: str, device_type: str, folder: Path, name: str) -> str:
+    """The engine that "auto" means for the model in ``folder``: OpenVINO on a CPU, unless converting it takes long."""
+    if asked != "auto":
+        return asked
+    return "torch" if device_type != "cpu" or takes_long(folder, name) else "openvino"
 
 
 def torch_writer(model: PreTrainedModel) -> Writer:

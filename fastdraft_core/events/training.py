@@ -215,8 +215,8 @@ class Planned(Event, frozen=True):
     """What a recipe will take, before anything is spent.
 
     ``parameters`` of the trained model. ``shard_bytes`` is by source. ``synthesis_tokens`` are what the target writes; its
-    speed was measured with ``synthesis_sequences`` at once, and is absent where its weights are not here. ``matrix_peak`` in
-    FLOP/s is measured. ``server_seconds`` is the time on ``server``, scaled by hand from FLOPs and not measured; absent for a
+    speed was measured with ``synthesis_sequences`` at once on ``synthesis_engine``, and is absent where its weights are not
+    here. ``matrix_peak`` in FLOP/s is measured. ``server_seconds`` is the time on ``server``, scaled by hand from FLOPs and not measured; absent for a
     small recipe.
     """
 
@@ -234,5 +234,6 @@ class Planned(Event, frozen=True):
     free_memory: int | None
     synthesis_tokens_per_second: float | None = None
     synthesis_sequences: int = 0
+    synthesis_engine: str = ""
     server: str = ""
     server_seconds: float | None = None

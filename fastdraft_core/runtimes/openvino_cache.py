@@ -17,7 +17,7 @@ class PagedCache:
 
         self._ov = ov
         self._ports = {p.get_any_name(): p for p in compiled.inputs if "_cache." in p.get_any_name()}
-        blocks = [_block_shape(port) for port in self._ports.values()]
+        blocks = [block_shape(port) for port in self._ports.values()]
         # Keys are [heads, block (and scales), width], values [heads, block, width (and scales)].
         self._block = min(shape[1] for shape in blocks)
         bits = sum(int(np.prod(s)) * p.element_type.bitwidth for s, p in zip(blocks, self._ports.values(), strict=True))
@@ -40,7 +40,7 @@ class PagedCache:
         needed = -(-tokens // self._block)
         self._capacity = min(self._most_blocks, max(needed, 2 * self._capacity, _FIRST_BLOCKS))
         for name, port in self._ports.items():
-            larger = self._ov.Tensor(port.element_type, [self._capacity, *_block_shape(port)])
+            larger = self._ov.Tensor(port.element_type, [self._capacity, *block_shape(port)])
             if name in self._tensors:
                 # Flat, since entries below a byte are packed; blocks come first in memory.
                 old = self._tensors[name].data.reshape(-1)
@@ -58,5 +58,6 @@ class PagedCache:
             request.set_tensor(name, tensor)
 
 
-def _block_shape(port: Any) -> list[int]:
+def block_shape(port: Any) -> list[int]:
+    """The shape of one block of a cache: heads, tokens and width; scales of integers lie along one of the last two."""
     return [dim.get_length() for dim in list(port.partial_shape)[1:]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from fastdraft_core.devices import choose_dtype
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import ModelCard
 from fastdraft_core.runtimes import openvino_npu
+from fastdraft_core.runtimes.openvino_batch import PagedBatch
 from fastdraft_core.runtimes.openvino_blocks import BlockGraph, PagedRuntime
 from fastdraft_core.runtimes.openvino_cache import PagedCache
 from fastdraft_core.runtimes.openvino_graph import count_parameters, keep_rows, page_attention, weights_read
@@ -35,6 +36,8 @@ MODEL_FILE = "openvino_model.xml"
 
 _log = logging.getLogger("fastdraft.openvino")
 _WORKING_BYTES = 256 << 20
+#: Columns of a matrix that one thread multiplies at least.
+_AMX_BLOCK = 32
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 _DTYPES = {hint: dtype for dtype, hint in _HINTS.items()} | {"u8": "int8", "i8": "int8", "u4": "int4"}
 _BITS = {"float32": 32, "bfloat16": 16, "float16": 16, "int8": 8, "int4": 4}
@@ -87,13 +90,9 @@ def load_ir(
     Raises:
         FastdraftError: files are damaged, the past cannot be rewound, memory is too small, or the device refuses.
     """
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code).get_text_config()
-    except Exception as error:
-        raise FastdraftError(f"transformers cannot read {folder / 'config.json'}: {_short(error)}") from error
+    config = _config(folder, trust_remote_code=trust_remote_code)
     refuse_unrewindable(config, name)
+    options = _with_safe_threads(options, config)
     _check_memory(folder, name, options.device)
     model = _read_model(folder, name)
     parameters = count_parameters(model)
@@ -127,11 +126,32 @@ def load_ir(
     return OpenVinoRuntime(passes, card, vocab_size)
 
 
+def load_batch(folder: Path, name: str, options: OpenVinoOptions, *, trust_remote_code: bool = False) -> PagedBatch:
+    """The IR in ``folder`` as a model that continues many sequences at once on the CPU.
+
+    Raises:
+        FastdraftError: files are damaged, memory is too small, or OpenVINO cannot keep its keys and values in pages.
+    """
+    options = _with_safe_threads(options, _config(folder, trust_remote_code=trust_remote_code))
+    _check_memory(folder, name, "cpu")
+    try:
+        batch = PagedBatch(_compile_paged(_read_model(folder, name), options))
+        batch.begin([1])
+        batch.read([0], [[0]])
+    except RuntimeError as error:
+        raise FastdraftError(f"OpenVINO cannot write many sequences at once with {name}: {_short(error)}.") from error
+    return batch
+
+
+def _compile_paged(model: Any, options: OpenVinoOptions) -> Any:
+    page_attention(model)
+    keep_rows(model, axis=0)
+    return _core().compile_model(model, "CPU", _properties(options))
+
+
 def _paged(model: Any, options: OpenVinoOptions, context: int, name: str) -> tuple[Any, Passes] | None:
     try:
-        page_attention(model)
-        keep_rows(model, axis=0)
-        compiled = _core().compile_model(model, "CPU", _properties(options))
+        compiled = _compile_paged(model, options)
         passes = PagedPasses(compiled, PagedCache(compiled, context))
         passes.read([0], past=0, keep=1)
     except RuntimeError as error:
@@ -208,6 +228,26 @@ def _properties(options: OpenVinoOptions) -> dict[str, object]:
     if kv_precision:
         properties["KV_CACHE_PRECISION"] = kv_precision
     return properties
+
+
+def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code).get_text_config()
+    except Exception as error:
+        raise FastdraftError(f"transformers cannot read {folder / 'config.json'}: {_short(error)}") from error
+
+
+def _with_safe_threads(options: OpenVinoOptions, config: PretrainedConfig) -> OpenVinoOptions:
+    """``options`` with no more threads than OpenVINO's feed-forward kernel for AMX has blocks for.
+
+    Seen with 2026.4: in bfloat16 a width of 32 between two threads ended the process.
+    """
+    width = getattr(config, "intermediate_size", None)
+    if options.device != "cpu" or not width or not has_amx() or choose_dtype("cpu", options.dtype) != "bfloat16":
+        return options
+    return replace(options, threads=max(1, min(options.threads, width // _AMX_BLOCK)))
 
 
 def _compute_dtype(options: OpenVinoOptions) -> str:

@@ -2,55 +2,67 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastdraft_core.data.generation import continue_batch
+from fastdraft_core.converted import is_converted
+from fastdraft_core.data.openvino_writer import openvino_writer
+from fastdraft_core.data.writers import Writer, choose_engine, torch_writer
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.runtimes.torch_loading import local_folder
 from fastdraft_core.training.recipe import Recipe
-from fastdraft_core.training.start import load_target
+from fastdraft_core.training.start import load_target, target_config
 
 #: Tokens of a sequence that are written while the clock runs; later ones have a longer past and take longer.
 NEW_TOKENS = 16
 
 
 class GenerationSpeed(NamedTuple):
-    """Measured tokens/s, and how many sequences were written at once."""
+    """Measured tokens/s, how many sequences were written at once, and by which engine."""
 
     tokens_per_second: float
     sequences: int
+    engine: str
 
 
 def generation_speed(recipe: Recipe, device: Any, seconds: float) -> GenerationSpeed | None:
     """Measure the target with up to ``synthesis.batch_size`` sequences, doubling them while ``seconds`` are left.
 
-    None where its weights are not on this machine, or do not fit: nothing is downloaded for a plan.
+    None where its weights are not on this machine, or do not fit: nothing is downloaded for a plan, and nothing
+    converted, so that PyTorch stands in for OpenVINO before the first conversion.
     """
-    assert recipe.synthesis is not None
-    try:
-        if not any(local_folder(str(recipe.target), weights=False).glob("*.safetensors")):
+    section = recipe.synthesis
+    assert section is not None
+    with contextlib.ExitStack() as stack:
+        try:
+            folder, name = local_folder(str(recipe.target), weights=False), str(recipe.target)
+            if not any(folder.glob("*.safetensors")):
+                return None
+            engine = choose_engine(section.engine, device.type, folder, name)
+            if engine == "openvino" and is_converted(folder, name, ""):
+                write = stack.enter_context(openvino_writer(folder, name))
+            else:
+                engine, write = "torch", torch_writer(load_target(recipe, device))
+        except FastdraftError:
             return None
-        model = load_target(recipe, device)
-    except FastdraftError:
-        return None
-    vocab_size = int(model.config.get_text_config().vocab_size)
-    most, length, sequences = recipe.synthesis.batch_size, min(recipe.synthesis.prefix_tokens), 1
-    begin = time.perf_counter()
-    # The first call warms up.
-    _timed(model, 1, length, vocab_size)
-    while True:
-        took = _timed(model, sequences, length, vocab_size)
-        if sequences == most or time.perf_counter() - begin + 2 * took > seconds:
-            return GenerationSpeed(sequences * NEW_TOKENS / took, sequences)
-        sequences = min(2 * sequences, most)
+        vocab_size = int(target_config(recipe).vocab_size)
+        most, length, sequences = section.batch_size, min(section.prefix_tokens), 1
+        begin = time.perf_counter()
+        # The first call warms up.
+        _timed(write, 1, length, vocab_size)
+        while True:
+            took = _timed(write, sequences, length, vocab_size)
+            if sequences == most or time.perf_counter() - begin + 2 * took > seconds:
+                return GenerationSpeed(sequences * NEW_TOKENS / took, sequences, engine)
+            sequences = min(2 * sequences, most)
 
 
-def _timed(model: Any, sequences: int, length: int, vocab_size: int) -> float:
+def _timed(write: Writer, sequences: int, length: int, vocab_size: int) -> float:
     prompts = np.random.default_rng(1).integers(vocab_size, size=(sequences, length))
     begin = time.perf_counter()
     # Drawn ids are read on the host at every token, so the device has finished when this returns.
-    continue_batch(model, prompts, np.ones(sequences), NEW_TOKENS, (), 1)
+    write(prompts, np.ones(sequences), NEW_TOKENS, (), 1)
     return time.perf_counter() - begin

@@ -84,6 +84,7 @@ def plan(recipe: Recipe, *, only: str | None = None, seconds: float = _SECONDS) 
         synthesis_bytes=synthesis * (_TEXT_BYTES + token_bytes + 1),
         synthesis_tokens_per_second=writing.tokens_per_second if writing else None,
         synthesis_sequences=writing.sequences if writing else 0,
+        synthesis_engine=writing.engine if writing else "",
         stages=planned,
         free_disk=places.free_disk(places.jobs()),
         free_memory=_free_memory(device),

@@ -78,8 +78,11 @@ class Synthesis(_Section, frozen=True):
     new_tokens: Annotated[int, Doc(description="Tokens that the target adds to each prefix.", ge=1)] = 192
     batch_size: Annotated[int, Doc(description="Sequences generated together.", ge=1)] = 128
     engine: Annotated[
-        Literal["torch", "vllm"], Doc(description="What runs the target: torch, or vllm where it is installed.")
-    ] = "torch"
+        Literal["auto", "torch", "openvino", "vllm"],
+        Doc(
+            description="What runs the target: torch, openvino (on a CPU), vllm where it is installed; auto: openvino on a CPU if it can."
+        ),
+    ] = "auto"
 
     @property
     def weights(self) -> dict[str, float]:

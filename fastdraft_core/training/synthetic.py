@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Generator
@@ -12,14 +13,16 @@ from typing import Any
 import msgspec
 
 from fastdraft_core import places
+from fastdraft_core.converted import is_converted
 from fastdraft_core.data.corpus import Corpus
 from fastdraft_core.data.locks import alone
+from fastdraft_core.data.openvino_writer import openvino_writer
 from fastdraft_core.data.prompts import Instructions, Magpie, Prefixes, Prompts, Template
 from fastdraft_core.data.shards import Shard, open_shard, write_shard
-from fastdraft_core.data.synthesis import Plan, sequence_rows, synthesize
+from fastdraft_core.data.synthesis import Plan, begun_with, sequence_rows, synthesize
 from fastdraft_core.data.target_logits import target_key
 from fastdraft_core.data.tokenizer import tokenizer_hash
-from fastdraft_core.data.writers import Writer, torch_writer, vllm_writer
+from fastdraft_core.data.writers import Writer, choose_engine, torch_writer, vllm_writer
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Progress
 from fastdraft_core.pair import stop_ids
@@ -63,25 +66,44 @@ def synthetic_shard(
         yield Progress(what=f"the target writes {plan.tokens:,} tokens ({side})")
         stops = stop_ids(Path(target_path(recipe)), tokenizer)
         limit = prompt_limit(recipe, section)
-        if section.engine == "vllm":
-            writer = vllm_writer(Path(target_path(recipe)))
-        else:
-            writer = torch_writer(load_target(recipe, device))
-        kinds = _kinds(section, material, template, limit, writer, stops, plan.seed, corpus)
-        header = {
-            **_revision(recipe),
-            "weights": weights,
-            "tokenizer": hashed,
-            "template": template.digest,
-            "engine": section.engine,
-        }
         file = places.cache() / "synthesis" / name / "sequences.jsonl"
-        yield from synthesize(file, plan, writer, kinds, stops, header)
+        with contextlib.ExitStack() as open_while_writing:
+            engine, writer = yield from _writer(recipe, section, device, file, open_while_writing)
+            kinds = _kinds(section, material, template, limit, writer, stops, plan.seed, corpus)
+            header = {
+                **_revision(recipe),
+                "weights": weights,
+                "tokenizer": hashed,
+                "template": template.digest,
+                "engine": engine,
+            }
+            yield from synthesize(file, plan, writer, kinds, stops, header)
         write_shard(folder, sequence_rows(file), source=TARGET_SOURCE, tokenizer_hash=hashed, vocab_size=len(tokenizer))
 
     # Two jobs must not append to one file.
     yield from alone(folder, "has the target write the same", (folder / "index.json").is_file, write())
     return open_shard(folder, tokenizer_hash=hashed)
+
+
+def _writer(
+    recipe: Recipe, section: Synthesis, device: Any, file: Path, stack: contextlib.ExitStack
+) -> Generator[Event, None, tuple[str, Writer]]:
+    """Returns the engine and its writer, which lives as long as ``stack``. What ``file`` was begun with goes on."""
+    folder, name = Path(target_path(recipe)), str(recipe.target)
+    asked = begun_with(file).get("engine", "auto") if section.engine == "auto" else section.engine
+    engine = choose_engine(asked, device.type, folder, name)
+    if engine == "vllm":
+        return engine, vllm_writer(folder)
+    if engine == "openvino":
+        if not is_converted(folder, name, ""):
+            yield Progress(what=f"converting {name} to OpenVINO, once")
+        try:
+            return engine, stack.enter_context(openvino_writer(folder, name))
+        except FastdraftError as error:
+            if asked != "auto":
+                raise
+            yield Progress(what=f"PyTorch writes, since OpenVINO cannot: {error.message}")
+    return "torch", torch_writer(load_target(recipe, device))
 
 
 def chat_template(recipe: Recipe, section: Synthesis, tokenizer: Any) -> Template:

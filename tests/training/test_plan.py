@@ -107,7 +107,7 @@ def test_stored_probabilities_and_what_the_target_writes_are_counted(tiny_pair: 
     assert planned.synthesis_tokens == 5250
     assert planned.synthesis_tokens_per_second is not None
     text = "\n".join(plan_lines(planned))
-    assert f"modelled from {planned.synthesis_tokens_per_second:,.0f} tokens/s, measured here with" in text
+    assert f"modelled from {planned.synthesis_tokens_per_second:,.0f} tokens/s, measured here on PyTorch with" in text
     assert plan(small_recipe(tiny_pair[0], ft=ft, synthesis=synthesis), only="pt", seconds=0.01).synthesis_tokens == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
@@ -69,6 +70,7 @@ def _draft(target: Path, ft_tokens: int = 512, **ft: object) -> Recipe:
             "prefix_tokens": [4, 8],
             "new_tokens": 24,
             "batch_size": 4,
+            "engine": "torch",
         },
         "pt": {"tokens": 512, "sources": {"text": 1.0}, **_STAGE},
         "cp": {"tokens": 512, "sources": {"code": 1.0, "text": 1.0}, **_STAGE},
@@ -317,3 +319,40 @@ def test_a_synthesis_without_prompts_is_refused(tmp_path: Path, target: Path) ->
     for words, synthesis in changes.items():
         with pytest.raises(FastdraftError, match=words):
             _chatty(target, synthesis, tmp_path)
+
+
+def test_openvino_writes_on_a_cpu_and_what_was_begun_goes_on(tmp_path: Path, target: Path) -> None:
+    """The faster engine unasked; the header says which one, and a file that another engine began stays with it."""
+    data = dump_recipe(_draft(target))
+    data["synthesis"]["engine"] = "auto"
+    recipe = parse_recipe(data, "test")
+    list(run_job(recipe, tmp_path / "job"))
+    files = list(places.cache().glob("synthesis/*/sequences.jsonl"))
+    assert [json.loads(file.read_text().splitlines()[0])["engine"] for file in files] == ["openvino", "openvino"]
+    for file in files:
+        header = {**json.loads(file.read_text().splitlines()[0]), "engine": "torch"}
+        file.write_text(json.dumps(header) + "\n")
+    for folder in places.cache().glob("shards/target-*"):
+        shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
+    list(run_job(recipe, tmp_path / "again"))
+    assert [json.loads(file.read_text().splitlines()[0])["engine"] for file in files] == ["torch", "torch"]
+    assert all("asked" in json.loads(file.read_text().splitlines()[-1]) for file in files)
+
+
+def test_pytorch_writes_where_openvino_cannot(tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An architecture that cannot be converted is no reason to stop, unless OpenVINO was asked for."""
+
+    @contextlib.contextmanager
+    def refuse(*_: object) -> Iterator[None]:
+        raise FastdraftError("It cannot be converted.")
+        yield
+
+    monkeypatch.setattr("fastdraft_core.training.synthetic.openvino_writer", refuse)
+    data = dump_recipe(_draft(target))
+    data["synthesis"]["engine"] = "openvino"
+    with pytest.raises(FastdraftError, match="cannot be converted"):
+        list(run_job(parse_recipe(data, "test"), tmp_path / "asked"))
+    data["synthesis"]["engine"] = "auto"
+    told = [e.what for e in run_job(parse_recipe(data, "test"), tmp_path / "auto") if isinstance(e, Progress)]
+    assert "PyTorch writes, since OpenVINO cannot: It cannot be converted." in told
+    assert any(what.startswith("converting") for what in told)
