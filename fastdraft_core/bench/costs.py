@@ -9,7 +9,9 @@ the first block (seen: 5.4 against 2.8 ms) and which decoding at one gamma never
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,9 +27,13 @@ from fastdraft_core.pair import Pair
 
 #: Blocks of each length that a mean needs.
 _BLOCKS = 8
+#: The standard error, as a share of the mean, at which no more blocks are asked for; and how many are enough in any case.
+_ERROR, _MOST_BLOCKS = 0.01, 200
 #: Blocks of one length in a row; the first of them is not counted.
 _STRETCH = 5
 _ROUNDS = 3
+#: Seconds that a fast pair's costs may take to become precise.
+_SECONDS = 10.0
 #: A pass that took so many times the median was held up by something else.
 _HELD_UP = 3.0
 
@@ -92,20 +98,31 @@ class Probe:
         stretches = itertools.cycle([width for width in widths for _ in range(_STRETCH)])
         self._lengths = itertools.chain(widths, stretches)
 
-    def run(self, request: Request) -> None:
-        """Decode ``request`` once, changing the block length on the way."""
+    def run(self, request: Request) -> list[int]:
+        """Decode ``request`` once, changing the block length on the way. Returns the text."""
         drafter = PacedDrafter(self._pair.drafter(), self._lengths)
-        records = speculative(self._pair.target, drafter, request, self._max_gamma)
+        records = list(speculative(self._pair.target, drafter, request, self._max_gamma))
         before = -1
         for block in (record for record in records if isinstance(record, Pass)):
             (self.blocks if len(block.drafted) == before else self._others).append(block)
             before = len(block.drafted)
+        return [token for record in records for token in record.emitted]
 
     @property
     def enough(self) -> bool:
         """Whether every block length was seen often enough for a mean."""
         seen = self._seen()
         return all(seen[width] >= _BLOCKS for width in range(1, self._max_gamma + 1))
+
+    @property
+    def precise(self) -> bool:
+        """Whether the mean of every block length is known as well as it need be."""
+        return self.enough and all(self._known(width) for width in range(1, self._max_gamma + 1))
+
+    def _known(self, width: int) -> bool:
+        seconds = [b.draft_seconds + b.verify_seconds for b in self.blocks if len(b.drafted) == width]
+        error = statistics.stdev(seconds) / math.sqrt(len(seconds))
+        return error <= _ERROR * statistics.fmean(seconds) or len(seconds) >= _MOST_BLOCKS
 
     def costs(self) -> Costs:
         """The costs seen so far."""
@@ -143,14 +160,14 @@ def _mean(seconds: Sequence[float]) -> float:
 
 
 def measure_costs(pair: Pair, requests: Sequence[Request], max_gamma: int) -> Costs:
-    """The costs of a pair on ``requests``: run in turn, both modes, until every block length was seen often enough."""
+    """The costs of a pair on ``requests``: run in turn, both modes, until they are precise, or known and time is up."""
     pair.warm_up("ar", requests[0], 0)
     pair.warm_up("sd", requests[0], max_gamma)
-    probe = Probe(pair, max_gamma)
+    probe, begin = Probe(pair, max_gamma), time.monotonic()
     for request in itertools.islice(itertools.cycle(requests), _ROUNDS * len(requests)):
         probe.baseline += [r for r in pair.decode("ar", request, 0) if isinstance(r, Pass)]
         probe.run(request)
-        if probe.enough:
+        if probe.precise or (probe.enough and time.monotonic() - begin > _SECONDS):
             break
     return probe.costs()
 

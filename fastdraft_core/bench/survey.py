@@ -47,6 +47,8 @@ class Survey:
         self._probes = {name: Probe(pair, max(gammas)) for name, pair in lineup.items()}
         self._texts: dict[str, list[int]] = {name: [] for name in lineup}
         """The prompts that each draft was probed on in the first round."""
+        self._written: dict[tuple[str, int], list[int]] = {}
+        """The text that a draft's fate is read from, by draft and prompt."""
         self._emitted: list[list[int]] = []
         self._baseline: list[Pass] = []
 
@@ -56,9 +58,9 @@ class Survey:
         return all(self._texts.values())
 
     @property
-    def enough(self) -> bool:
-        """Whether every block length was seen often enough for a median."""
-        return all(probe.enough for probe in self._probes.values())
+    def precise(self) -> bool:
+        """Whether the costs of every draft are known as well as they need be."""
+        return all(probe.precise for probe in self._probes.values())
 
     def step(self, number: int, repeat: int, check: Callable[[], None], until: float) -> None:
         """Decode prompt ``number`` in both modes with every draft; ``check`` may raise before each run.
@@ -77,15 +79,15 @@ class Survey:
             request = replace(request, max_new_tokens=min(request.max_new_tokens, short))
         for name, probe in self._probes.items():
             check()
-            if not probe.enough:
-                probe.run(request)
+            text = [] if probe.precise else probe.run(request)
             if not repeat:
                 self._texts[name].append(number)
+                self._written[name, number] = self._read_from(text, number)
 
     def told(self) -> Iterator[Event]:
         """Costs and the predicted surface of every draft that was probed."""
         task, temperature = self._group.task.name, self._group.sampling.temperature
-        likely = [self._target_chances(number) for number in range(len(self._emitted))]
+        likely = [] if self._group.sampling.greedy else [self._target_chances(n) for n in range(len(self._emitted))]
         for name, numbers in self._texts.items():
             if not numbers:
                 continue
@@ -101,19 +103,26 @@ class Survey:
                 draft=statistics.fmean(costs.draft),
                 overhead=costs.overhead,
             )
-            fates = [self._fate(name, number, likely[number]) for number in numbers]
+            fates = [self._fate(name, number, likely[number] if likely else None) for number in numbers]
             for gamma in self._gammas:
                 yield predicted(fates, costs, draft=name, gamma=gamma, temperature=temperature, task=task)
 
-    def _target_chances(self, number: int) -> list[float]:
-        text, sampling = self._emitted[number], self._group.sampling
-        if sampling.greedy:
-            return [1.0] * (len(text) - 1)
-        return probabilities(self._pair.target, self._group.requests[number].prompt, text, sampling)
+    def _read_from(self, text: list[int], number: int) -> list[int]:
+        """The text of prompt ``number`` that tells a draft's fate: greedy, the one that speculative decoding wrote, if whole.
 
-    def _fate(self, name: str, number: int, likely: list[float]) -> list[float]:
-        """A draft's chances of acceptance along one text."""
-        draft = self._lineup[name].draft
-        assert draft is not None
+        In bfloat16 a pass over several tokens rounds a near-tie otherwise than a pass over one, and from there on the texts
+        of the two modes differ; the draft will meet the speculative one. Sampled, all drafts share the autoregressive one.
+        """
+        shared = self._emitted[number]
+        return text if self._group.sampling.greedy and len(text) == len(shared) else shared
+
+    def _target_chances(self, number: int) -> list[float]:
         prompt = self._group.requests[number].prompt
-        return chances(likely, probabilities(draft, prompt, self._emitted[number], self._group.sampling))
+        return probabilities(self._pair.target, prompt, self._emitted[number], self._group.sampling)
+
+    def _fate(self, name: str, number: int, likely: list[float] | None) -> list[float]:
+        """A draft's chances of acceptance along one text; ``likely`` are the target's for its tokens, all 1 when greedy."""
+        draft, text = self._lineup[name].draft, self._written[name, number]
+        assert draft is not None
+        found = probabilities(draft, self._group.requests[number].prompt, text, self._group.sampling)
+        return chances(likely or [1.0] * len(found), found)

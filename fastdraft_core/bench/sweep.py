@@ -37,7 +37,8 @@ _FIRST_TURNS = 2
 _SURVEY_SHARE = 0.25
 #: Tries of a turn before the machine counts as busy; then every turn has one.
 _TRIES = 3
-_PROBE_ROUNDS = 3
+#: Rounds over the prompts in which costs become precise, unless time or need end them.
+_PROBE_ROUNDS = 12
 
 
 class _Ended(Exception):  # noqa: N818 - no error: the way out of a run that must not go on
@@ -116,7 +117,7 @@ class _Sweep:
         try:
             self._warm_up(group, [(name, most) for name in lacking])
             for repeat, number in itertools.product(range(_PROBE_ROUNDS), range(len(group.requests))):
-                if survey.begun and (time.monotonic() > until or (repeat and survey.enough)):
+                if survey.begun and (time.monotonic() > until or (repeat and survey.precise)):
                     break
                 yield self._progress(f"costs of passes: {where}, prompt {number + 1}")
                 survey.step(number, repeat, self._check, until)
