@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from fastdraft_app import prompts
-from fastdraft_app.export_result import EXPORTED, export_result
+from fastdraft_app.export_result import CHARTS, EXPORTED, export_charts, export_result
 from fastdraft_app.exporting import save
 from fastdraft_app.messages import PointChosen, SweepResumed
 from fastdraft_app.preferences import Preferences
@@ -20,6 +21,8 @@ from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.sweep_view import SweepView
 from fastdraft_core import places
 from fastdraft_core.events.sweeping import PointKey
+from fastdraft_core.results.charts import draw
+from fastdraft_core.results.panels import figures
 from fastdraft_core.results.store import Result
 
 _MOVES = {
@@ -33,7 +36,7 @@ POINT_BINDINGS: list[BindingType] = [
     Binding("enter", "open_live", "live", id="points.live", key_display="enter", tooltip="run this point's draft, gamma and temperature in the live screen"),
     Binding("m", "metric", "figure", id="points.metric", tooltip="next figure: speed-up, bandwidth, acceptance, tau, draft size"),
     Binding("g", "group", "task", id="points.group", tooltip="next task or temperature"),
-    Binding("e", "export", "export", id="points.export", tooltip="write the result to a file: Markdown, CSV, JSON, SVG charts"),
+    Binding("e", "export", "export", id="points.export", tooltip="write the result to a file: Markdown, CSV, JSON, charts as SVG or PNG"),
     *(
         Binding(keys, f"move({across}, {down})", name, id=f"points.{name}", show=False, tooltip=words)
         for name, (keys, across, down, words) in _MOVES.items()
@@ -125,7 +128,19 @@ class PointActions(Screen[None]):
 
 def write_export(screen: Screen[None], kind: str, result: Result, preferences: Preferences) -> None:
     """Write ``result`` as ``kind`` and say where, or why not."""
-    save(screen, lambda: export_result(kind, result, preferences.current))
+    if kind not in CHARTS:
+        save(screen, lambda: export_result(kind, result, preferences.current))
+        return
+    # What there is now: a sweep may go on while its charts are drawn.
+    charts, name = figures(result), result.plan.name
+
+    screen.notify("Drawing the charts; this goes on wherever you are.")
+
+    async def work() -> None:
+        pictures = await asyncio.to_thread(draw, charts, name, kind)
+        save(screen, lambda: export_charts(pictures, name, preferences.current))
+
+    screen.app.run_worker(work(), group="export")
 
 
 def resume(screen: Screen[None], result: Result) -> None:

@@ -46,7 +46,7 @@ class ResultsScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "open", id="results.open", key_display="enter", priority=True, tooltip="show this result: verdict, table, charts"),
         Binding("c", "compare", "compare", id="results.compare", tooltip="compare this result with another one"),
-        Binding("e", "export", "export", id="results.export", tooltip="write this result to a file: Markdown, CSV, JSON, SVG charts"),
+        Binding("e", "export", "export", id="results.export", tooltip="write this result to a file: Markdown, CSV, JSON, charts as SVG or PNG"),
         Binding("u", "resume", "resume", id="results.resume", tooltip="go on with this sweep, if it is unfinished"),
         Binding("r", "read", "reread", id="results.read", show=False, tooltip="look again for what is kept"),
     ]  # fmt: skip

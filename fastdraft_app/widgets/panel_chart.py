@@ -11,9 +11,8 @@ from textual.content import Content
 
 from fastdraft_app.palette import MUTED, SERIES
 from fastdraft_app.text import short
-from fastdraft_app.widgets.plot import Plot, put_ticks
+from fastdraft_app.widgets.plot import Plot, put_ticks, ticks
 from fastdraft_core.results.panels import Mark, Panel, Series
-from fastdraft_core.results.svg import ticks
 
 _ROWS_A_TICK = 3
 _SMALLEST = 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from rich.color import Color
@@ -9,7 +10,6 @@ from rich.text import Text
 from textual_plotext import PlotextPlot
 
 from fastdraft_app.palette import MUTED, SERIES, TokenState, colour, look, marks
-from fastdraft_core.results.svg import ticks
 
 _FRAME = str.maketrans({"─": "-", "│": "|", "└": "+", "┘": "+", "┌": "+", "┐": "+", "┤": "+", "├": "+", "┬": "+", "┴": "+", "┼": "+"})  # fmt: skip
 PlotColour = int | tuple[int, int, int]
@@ -60,3 +60,14 @@ def put_ticks(
 def round_numbers(low: float, high: float, most: int) -> list[float]:
     """About ``most`` round numbers from ``low`` to ``high``; the one number where they are equal."""
     return [value for value in ticks(low, high, most) if low <= value <= high] if high > low else [low]
+
+
+def ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Round numbers from at most ``low`` to at least ``high``."""
+    if high <= low:
+        high = low + 1
+    raw = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw * (1 - 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(n * step, 10) for n in range(first, last + 1)]

@@ -31,6 +31,7 @@ class Format(StrEnum):
     CSV = "csv"
     JSON = "json"
     SVG = "svg"
+    PNG = "png"
 
 
 @results.callback()
@@ -111,32 +112,36 @@ def compare(first: Name, second: Name) -> None:
 @results.command()
 def export(
     name: Name,
-    form: Annotated[Format, typer.Option("--format", help="md, csv, json, or svg for the charts.")] = Format.MD,
-    output: Annotated[Path | None, typer.Option(help="A file, for svg a folder; default: standard output.")] = None,
+    form: Annotated[Format, typer.Option("--format", help="md, csv, json, or svg or png for the charts.")] = Format.MD,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="A file, for charts a folder. [default: standard output, for charts NAME-charts]"),
+    ] = None,
 ) -> None:
-    """Write a result in another form. There is no PNG: any browser makes one of an SVG chart."""
+    """Write a result in another form: a page, a table, all of it, or its charts as pictures."""
     from fastdraft_core.results import store
-    from fastdraft_core.results.charts import charts
+    from fastdraft_core.results.charts import draw
     from fastdraft_core.results.export import as_csv, as_json, as_markdown
+    from fastdraft_core.results.panels import figures
 
     result = store.read(store.find(name))
-    if form is Format.SVG:
+    if form in (Format.SVG, Format.PNG):
         folder = output or Path(f"{result.plan.name}-charts")
-        for file, text in charts(result).items():
-            _write(folder / file, text)
+        for file, picture in draw(figures(result), result.plan.name, form.value).items():
+            _write(folder / file, picture)
         return
     text = {Format.MD: as_markdown, Format.CSV: as_csv, Format.JSON: as_json}[form](result)
     if output is None:
         # The bytes that a file would have, for whoever redirects them into one.
         sys.stdout.buffer.write(text.encode("utf-8"))
     else:
-        _write(output, text)
+        _write(output, text.encode("utf-8"))
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(data)
     except OSError as error:
         raise FastdraftError(f"{path} cannot be written ({error.strerror or error}).") from error
     talk.print(f"wrote {path}")

@@ -1,6 +1,6 @@
 """What the charts of a result show: speed-up, acceptance, tau and bandwidth against gamma, speed-up against the draft's size.
 
-Data alone. ``svg`` draws them into a file, the app on its screen.
+Data alone. ``charts`` draws them into files, the app on its screen.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "transformers", "openvino", "numpy", "tokenizers", "datasets", "accelerate", "optimum")
+HEAVY = ("torch", "transformers", "openvino", "numpy", "tokenizers", "datasets", "accelerate", "optimum", "matplotlib")
 PURE = [f"fastdraft_app{name}" for name in ("", ".cli", ".playback", ".recordings", ".replay", ".text")]
 
 

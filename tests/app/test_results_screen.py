@@ -165,23 +165,25 @@ async def test_differences_inside_the_noise_are_called_noise(make_app: MakeApp) 
 
 
 async def test_every_form_is_exported_and_nothing_is_replaced(app: FastdraftApp) -> None:
-    """The files of ``fastdraft results export``: one row a point, the whole result, a page, a folder of charts."""
+    """The files of ``fastdraft results export``: one row a point, the whole result, a page, folders of charts."""
+    folder = places.exports()
     async with app.run_test(size=(80, 24)) as pilot:
         await listed(pilot)
-        for downs in (0, 1, 2, 3, 0):
+        for downs, made in enumerate(
+            ("{}.md", "{}.csv", "{}.json", "{}.charts/size.svg", "{}-2.charts/size.png", "{}-2.md")
+        ):
             await pilot.press("e")
             await wait_for(pilot, lambda: isinstance(app.screen, ExportScreen))
-            await pilot.press(*["down"] * downs, "enter")
-            await wait_for(pilot, lambda: isinstance(app.screen, ResultsScreen))
-            await pilot.pause()
-    folder = places.exports()
+            await pilot.press(*["down"] * (downs % 5), "enter")
+            # Charts are drawn beside the screen.
+            await wait_for(pilot, (folder / made.format(NEW)).is_file)
     assert (folder / f"{NEW}.md").read_text().startswith(f"# {NEW}")
     assert (folder / f"{NEW}-2.md").is_file()
     assert len(list(csv.reader((folder / f"{NEW}.csv").open()))) == 49
     assert json.loads((folder / f"{NEW}.json").read_text())["schema"] == store.SCHEMA
-    assert {path.name for path in Path(folder / f"{NEW}.charts").iterdir()} == {
-        "speedup.svg", "acceptance.svg", "tau.svg", "bandwidth.svg", "size.svg",
-    }  # fmt: skip
+    for drawn, kind in ((f"{NEW}.charts", "svg"), (f"{NEW}-2.charts", "png")):
+        names = {f"{name}.{kind}" for name in ("speedup", "acceptance", "tau", "bandwidth", "size")}
+        assert {path.name for path in Path(folder / drawn).iterdir()} == names
 
 
 async def test_an_unfinished_sweep_goes_on_from_the_list(app: FastdraftApp) -> None:

@@ -93,8 +93,10 @@ def test_exports_and_a_comparison(cli: Cli, ask: list[str], tmp_path: Path) -> N
     assert cli("results", "export", name, "--output", str(markdown))[0] == 0
     assert markdown.read_text(encoding="utf-8").startswith(f"# {name}")
     charts = tmp_path / "charts"
-    assert cli("results", "export", name, "--format", "svg", "--output", str(charts))[0] == 0
-    assert (charts / "speedup.svg").read_text(encoding="utf-8").startswith("<svg")
+    for form in ("svg", "png"):
+        assert cli("results", "export", name, "--format", form, "--output", str(charts))[0] == 0
+    assert "<svg" in (charts / "speedup.svg").read_text(encoding="utf-8")
+    assert (charts / "speedup.png").read_bytes().startswith(b"\x89PNG")
     code, out, _ = cli("results", "compare", name, "last")
     assert code == 0
     assert "0 of 2 common points differ beyond noise." in out

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import xml.etree.ElementTree as ET
 
 import pytest
 from hypothesis import given
@@ -13,13 +12,9 @@ from hypothesis import strategies as st
 
 from fastdraft_core.bench.verdict import verdict
 from fastdraft_core.events import RepeatDropped
-from fastdraft_core.results.charts import charts
 from fastdraft_core.results.export import as_csv, as_json, as_markdown, printable, table
 from fastdraft_core.results.store import Result
-from fastdraft_core.results.svg import ticks
 from tests.bench.points import measured, plan, predicted, result
-
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture
@@ -95,31 +90,8 @@ def test_json_is_one_versioned_object(found: Result) -> None:
     assert data["verdict"]["draft"] == "M"
 
 
-def test_charts_are_well_formed_and_tell_measured_from_predicted(found: Result) -> None:
-    """Each is a picture of its own; predicted lines are dashed and have no shapes; every draft is in the legend."""
-    pictures = charts(found)
-    assert set(pictures) == {"speedup.svg", "acceptance.svg", "tau.svg", "bandwidth.svg", "size.svg"}
-    for text in pictures.values():
-        root = ET.fromstring(text)
-        words = [t.text for t in root.iter(f"{SVG}text")]
-        assert any(w and w.startswith("M") for w in words)
-    speedup = ET.fromstring(pictures["speedup.svg"])
-    lines = list(speedup.iter(f"{SVG}polyline"))
-    # Two drafts predicted on two tasks; S was measured on code, M on both.
-    assert sum("stroke-dasharray" in line.attrib for line in lines) == 4
-    assert sum("stroke-dasharray" not in line.attrib for line in lines) == 3
-    assert "measured peak of the machine" in pictures["bandwidth.svg"]
-    assert "polyline" in pictures["size.svg"]
-
-
-def test_charts_of_a_result_without_points() -> None:
-    """An interrupted sweep has no picture rather than an empty one."""
-    assert charts(result()) == {}
-    assert set(charts(result(predicted(gamma=1), gammas=(1,)))) == {"speedup.svg", "acceptance.svg", "tau.svg"}
-
-
 def test_names_of_others_are_only_text() -> None:
-    """A result may come from somebody else: no control character reaches the terminal, no markup a picture."""
+    """A result may come from somebody else: no control character reaches the terminal, and no bar makes a column."""
     evil = 'x\x1b[31m<script>&"|'
     made = Result(plan(drafts=(evil,), command="fastdraft \x07"))
     made.add(measured(evil))
@@ -127,9 +99,6 @@ def test_names_of_others_are_only_text() -> None:
     assert "\x1b" not in as_markdown(made)
     assert "\x07" not in as_markdown(made)
     assert "\\|" in as_markdown(made)
-    for text in charts(made).values():
-        ET.fromstring(text)
-        assert "<script>" not in text
 
 
 def test_a_table_keeps_its_columns() -> None:
@@ -144,14 +113,3 @@ def test_nothing_unprintable_is_printed(text: str) -> None:
     """Newlines and tabs stay; every other control character becomes a sign."""
     assert all(c.isprintable() or c in "\n\t" for c in printable(text))
     assert len(printable(text)) == len(text)
-
-
-@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
-def test_ticks_enclose_the_values_evenly(low: float, span: float) -> None:
-    """An axis begins at or below its least value, ends at or above its largest, and is not crowded."""
-    high = low + span
-    marks = ticks(low, high)
-    slack = 1e-6 * max(abs(low), abs(high), 1)
-    assert marks[0] <= low + slack
-    assert marks[-1] >= high - slack
-    assert 2 <= len(marks) <= 9

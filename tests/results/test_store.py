@@ -150,7 +150,7 @@ def test_reading_results_loads_no_model_library() -> None:
     code = (
         "import sys; import fastdraft_core.results.store, fastdraft_core.results.compare; "
         "import fastdraft_core.results.export, fastdraft_core.results.charts; "
-        "print([m for m in ('torch', 'transformers', 'numpy', 'openvino', 'datasets') if m in sys.modules])"
+        "print([m for m in ('torch', 'transformers', 'numpy', 'openvino', 'datasets', 'matplotlib') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
