@@ -198,6 +198,19 @@ def test_wrong_values_are_answered_in_words(cli: Cli, arguments: list[str], word
     assert words in err
 
 
+@pytest.mark.parametrize("command", ["bench", "sweep", "verify"])
+@pytest.mark.parametrize(("name", "text"), [("p.txt", " \n"), ("p.jsonl", '{"prompt": "x"}\n{"prompt": ""}\n')])
+def test_an_empty_prompt_is_refused_before_loading(
+    cli: Cli, tmp_path: Path, command: str, name: str, text: str
+) -> None:
+    """Rather than figures of a text that continues nothing."""
+    (tmp_path / name).write_text(text)
+    code, out, err = cli(command, "demo", "--prompt-file", str(tmp_path / name))
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert str(tmp_path / name) in err
+    assert "is empty; give some text to continue" in err
+
+
 def test_wrong_usage_is_exit_code_2(cli: Cli) -> None:
     """An unknown option is usage, not failure."""
     assert cli("generate", "demo", "--no-such-option")[0] == 2

@@ -38,14 +38,26 @@ def file_prompts(path: Path, field: str = "prompt") -> list[Prompt]:
     """Prompts of a file: every row of a ``.jsonl`` or ``.json`` (its ``field``), or any other file as one prompt.
 
     Raises:
-        FastdraftError: the file cannot be read, or a row lacks the field.
+        FastdraftError: the file cannot be read, a row lacks the field, or there is nothing to continue.
     """
     task = path.name.partition(".")[0]
     if not has_rows(path):
-        return [Prompt(task, path.name, read_text(path))]
+        return [Prompt(task, path.name, not_empty(read_text(path), f"The prompt of {path}"))]
     prompts = []
     for number, row in enumerate(file_rows(path), 1):
         if field not in row:
             raise FastdraftError(f"{path}, row {number}: there is no JSON object with the field {field!r}.")
-        prompts.append(Prompt(task, f"{path.name}:{number}", str(row[field])))
+        text = not_empty(str(row[field]), f"The prompt of {path}, row {number},")
+        prompts.append(Prompt(task, f"{path.name}:{number}", text))
     return prompts
+
+
+def not_empty(text: str, what: str) -> str:
+    """``text``; white space alone would be measured as if it were a prompt.
+
+    Raises:
+        FastdraftError: there is nothing else in it; the sentence begins with ``what``.
+    """
+    if not text.strip():
+        raise FastdraftError(f"{what} is empty; give some text to continue.")
+    return text

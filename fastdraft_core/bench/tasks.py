@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from fastdraft_core.bench.prompts import bundled_prompts, file_prompts
+from fastdraft_core.bench.prompts import bundled_prompts, file_prompts, not_empty
 from fastdraft_core.bench.rows import Row, file_rows, hub_rows
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import TaskCard
@@ -170,7 +170,7 @@ def file_task(path: Path, field: str, count: int = PROMPTS, length: int = 0) -> 
     """A plain prompt file as a task of its own.
 
     Raises:
-        FastdraftError: it cannot be read, or a row lacks the field.
+        FastdraftError: it cannot be read, a row lacks the field, or a prompt is empty.
     """
     path = path.expanduser().absolute()
     prompts = file_prompts(path, field)
@@ -226,9 +226,7 @@ def _first_words(text: str, count: int) -> str:
 def _fit(source: Source, pair: Pair, chat: bool | None, room: int, name: str) -> str:
     words: int | None = None
     for _ in range(_ROUNDS):
-        text = source.text(words)
-        if not text.strip():
-            raise FastdraftError(f"A prompt of {name} is empty; give some text to continue.")
+        text = not_empty(source.text(words), f"A prompt of {name}")
         try:
             size = len(pair.encode(text, chat=chat))
         except FastdraftError:

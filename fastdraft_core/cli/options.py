@@ -128,7 +128,7 @@ def prompts(task: str, file: Path | None, field: str) -> list[Prompt]:
     """The prompts that ``--task`` or ``--prompt-file`` name.
 
     Raises:
-        FastdraftError: both are given, there is no such task, or the file cannot be read.
+        FastdraftError: both are given, there is no such task, or the file cannot be read or has an empty prompt.
     """
     from fastdraft_core.bench.prompts import bundled_prompts, file_prompts
 

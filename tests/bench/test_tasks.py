@@ -161,8 +161,9 @@ def test_a_context_too_small_for_anything_is_refused(tmp_path: Path) -> None:
     task = file_task(_text(tmp_path, "abcde" * 10), "prompt", length=64)
     with pytest.raises(FastdraftError, match="do not fit into the context"):
         task.fitted([pair])
+    (task,) = load_tasks(f"tinystories={jsonl(tmp_path / 'blank.jsonl', [{'text': ' '}])}")
     with pytest.raises(FastdraftError, match="is empty"):
-        file_task(_text(tmp_path, " \n"), "prompt").fitted([pair])
+        task.fitted([pair])
 
 
 def test_the_digest_knows_the_prompts(tmp_path: Path) -> None:
