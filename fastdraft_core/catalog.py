@@ -60,12 +60,9 @@ def resolve(name: str) -> str:
     Raises:
         FastdraftError: it is a path that does not exist, or a bundled name that there is not.
     """
-    if name == DEMO or name.startswith(f"{DEMO}:"):
+    if _is_bundled(name):
         return str(_demo_folder(name))
-    path = Path(name)
-    # A tilde before a name that no user has stays as it is.
-    with contextlib.suppress(RuntimeError):
-        path = path.expanduser()
+    path = _expanded(name)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise FastdraftError(
@@ -78,6 +75,12 @@ def resolve(name: str) -> str:
     if not looks_like_id:
         raise FastdraftError(f"There is no model folder at {path}. Give a folder, a hub id (owner/model) or {DEMO!r}.")
     return name
+
+
+def lasting(name: str) -> str:
+    """``name`` as it means the same from every working folder: a folder by its whole path, any other as it is."""
+    path = _expanded(name)
+    return str(path.absolute()) if name and not _is_bundled(name) and path.is_dir() else name
 
 
 def bundled_models() -> list[ModelEntry]:
@@ -113,6 +116,18 @@ def hub_cache() -> Path:
     """Where Hugging Face models are kept, by its own environment variables."""
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
     return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
+
+
+def _is_bundled(name: str) -> bool:
+    return name == DEMO or name.startswith(f"{DEMO}:")
+
+
+def _expanded(name: str) -> Path:
+    path = Path(name)
+    # A tilde before a name that no user has stays as it is.
+    with contextlib.suppress(RuntimeError):
+        path = path.expanduser()
+    return path
 
 
 def _bundled_names() -> list[str]:

@@ -42,6 +42,22 @@ def test_a_folder_is_itself_and_a_hub_id_stays_one(tmp_path: Path) -> None:
     assert catalog.resolve("owner/some-model") == "owner/some-model"
 
 
+def test_a_lasting_name_means_the_same_from_every_folder(
+    assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder has its whole path; the bundled models, hub ids and what is not there keep their names."""
+    monkeypatch.chdir(assets)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    target = str(assets / "demo" / "target")
+    assert [catalog.lasting(name) for name in ("demo/target", "./demo/target/", "~/assets/demo/target", target)] == [
+        target
+    ] * 4
+    # A folder ``demo`` lies here; the bundled model has precedence, as where it is loaded.
+    for name in ("demo", "demo:XS", "owner/some-model", "./nowhere", "~no-such-user-here/x", ""):
+        assert catalog.lasting(name) == name
+
+
 @pytest.mark.parametrize("name", ["nowhere", "./nowhere/model", "/nowhere/model", "~/nowhere/at/all", "a/b/c"])
 def test_a_missing_folder_is_no_hub_id(name: str) -> None:
     """A mistyped path is called that, not searched for on the network."""

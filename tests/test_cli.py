@@ -98,6 +98,17 @@ def test_a_kept_sweeps_gamma_is_told_before_the_text(
     assert sentence < told.index("def add")
 
 
+def test_a_kept_sweep_is_found_for_models_named_from_here(
+    cli: Cli, tiny_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep keeps the whole paths of folders; a relative one means the same models."""
+    keep_sweep(tiny_pair)
+    monkeypatch.chdir(Path(tiny_pair[0]).parent)
+    pair = [Path(tiny_pair[0]).name, "--draft", f"./{Path(tiny_pair[1]).name}"]
+    code, _, err = cli("generate", *pair, "--prompt", "def add", "--length", "4", *FIXED)
+    assert (code, "gamma 2, the fastest of the kept sweep" in err) == (0, True)
+
+
 def test_autoregressive_decoding_asks_no_sweep(
     cli: Cli, tiny_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from fastdraft_app.client.engine import EngineStopped
 from fastdraft_app.screens.live_choose import ChoiceActions
 from fastdraft_app.session import REPLAY, Phase
 from fastdraft_app.settings import GAMMA_RANGE, OFF, Changes, Settings
+from fastdraft_core.catalog import lasting
 from fastdraft_core.events import Machine, Message
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class CalibratedGamma(ChoiceActions):
     def _look(self, asked: Settings, cpu: str) -> None:
         from fastdraft_core.results.advice import calibrated_gamma
 
-        advice = calibrated_gamma(asked.target, asked.draft, asked.temperature, cpu)
+        advice = calibrated_gamma(lasting(asked.target), lasting(asked.draft), asked.temperature, cpu)
         if not get_current_worker().is_cancelled and advice.gamma <= GAMMA_RANGE[1]:
             self.post_message(self.Advised(asked, advice))
 

@@ -76,10 +76,11 @@ def generate(
 
 
 def _calibrated(target: str, draft: str, temperature: float) -> int:
+    from fastdraft_core.catalog import lasting
     from fastdraft_core.cpu import cpu_name
     from fastdraft_core.results.advice import calibrated_gamma
 
-    found = calibrated_gamma(target, draft, temperature, cpu_name())
+    found = calibrated_gamma(lasting(target), lasting(draft), temperature, cpu_name())
     if found.words:
         talk.print(found.words)
     return found.gamma

@@ -74,6 +74,7 @@ def sweep(
     from fastdraft_core.bench.lineup import choose_drafts
     from fastdraft_core.bench.setup import Settings, new_plan
     from fastdraft_core.bench.tasks import file_task, load_tasks
+    from fastdraft_core.catalog import lasting
     from fastdraft_core.results import store
 
     seconds = _duration(budget)
@@ -97,7 +98,8 @@ def sweep(
         budget=seconds,
         seed=seed,
     )
-    drafts = choose_drafts(target, draft or [])
+    # As they are kept: a sweep goes on from any folder, and its points are opened from any.
+    target, drafts = lasting(target), choose_drafts(target, [lasting(name) for name in draft or []])
     if prompt_file:
         tasks = [file_task(prompt_file, field, prompts, length)]
     else:

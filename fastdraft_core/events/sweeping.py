@@ -37,6 +37,7 @@ class TaskCard(msgspec.Struct, frozen=True, kw_only=True):
 class SweepStarted(Event, frozen=True):
     """Everything needed to repeat a sweep. ``schema`` changes when a field changes its meaning.
 
+    Models in folders are named by their whole paths, so that a sweep goes on from any working folder.
     ``precision`` is the asked half-width of a speed-up's interval, as a share; ``budget`` is in seconds.
     ``load`` is how the models were loaded (the fields of ``LoadOptions``, with the runtime that was used and why in
     ``runtime_reason``); ``hashes`` maps a model's name to the digest of its weights and tokenizer. ``peak_bandwidth`` is the

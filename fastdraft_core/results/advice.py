@@ -23,8 +23,8 @@ class Advice(NamedTuple):
 def calibrated_gamma(target: str, draft: str, temperature: float, cpu: str) -> Advice:
     """The gamma with the highest measured speed-up over all tasks, as ``recommended`` counts, in the newest sweep that has the pair.
 
-    A sweep counts if it was made on the processor called ``cpu``, with the models of these names, at this temperature. Without
-    one it is the usual 4.
+    A sweep counts if it was made on the processor called ``cpu``, with the models of these names (``catalog.lasting`` ones), at
+    this temperature. Without one it is the usual 4.
     """
     for name in reversed(names()[-_NEWEST:]):
         try:

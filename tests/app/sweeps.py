@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -54,11 +55,11 @@ def _speedup(draft: str, gamma: int, task: str) -> tuple[float, float]:
     return tau / (1.0 + 0.03 * gamma + cost * gamma), (tau - 1) / gamma
 
 
-def swept(name: str, *points: PointMeasured) -> None:
-    """Keep a sweep of the bundled pair on the fake engine's machine, with these points."""
+def swept(name: str, *points: PointMeasured, target: str = "demo", drafts: Sequence[str] = tuple(DRAFTS)) -> None:
+    """Keep a sweep on the fake engine's machine, by default of the bundled pair, with these points."""
     machine = {"cpu": MACHINE.cpu, "physical_cores": 2, "os": "An OS", "versions": {}}
     write = store.writer(name)
-    write(plan(tuple(DRAFTS), (2, 4, 6), name=name, target=model("demo", 22_800_000), machine=machine))
+    write(plan(tuple(drafts), (2, 4, 6), name=name, target=model(target, 22_800_000), machine=machine))
     for point in points:
         write(point)
 

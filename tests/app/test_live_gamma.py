@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
@@ -98,6 +99,19 @@ async def test_it_follows_pair_and_temperature(make_app: MakeApp) -> None:
         await pilot.press("greater_than_sign")
         await ran(pilot, 2)
         assert "1.40x" in told(pilot)[-1]
+
+
+async def test_models_named_from_here_are_known(
+    make_app: MakeApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep keeps the whole paths of folders; a path that starts where one is means the same models."""
+    target, draft = str(tmp_path / "target"), str(tmp_path / "draft")
+    for folder in (target, draft):
+        Path(folder).mkdir()
+    swept("20260103-030405-mine", measured(draft, 2, "code", 1.5), target=target, drafts=[draft])
+    monkeypatch.chdir(tmp_path)
+    async with make_app("--target", "./target", "--draft", "draft").run_test(size=(80, 24)) as pilot:
+        await ran(pilot, 2)
 
 
 async def test_a_choice_is_forgotten_with_the_defaults(make_app: MakeApp) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from fastdraft_core import places
 from fastdraft_core.bandwidth import Bandwidth, machine_id
 from fastdraft_core.events import PointMeasured, SweepFinished, SweepStarted, decode_message
 from fastdraft_core.results import store
@@ -175,6 +176,26 @@ def test_a_sweep_that_ended_with_its_plan_goes_on_in_its_own_folder(cli: Cli, as
     lines = [decode_message(line) for line in events.read_bytes().splitlines()]
     assert sum(isinstance(event, SweepStarted) for event in lines) == 1
     assert len(store.read("kept").measured) == 2
+
+
+def test_a_sweep_goes_on_from_another_folder(
+    cli: Cli, prompts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Begun with paths that start where one was, as of the bundled pair; the app goes on with it from elsewhere."""
+    demo = places.assets() / "demo"
+    monkeypatch.chdir(demo)
+    ask = ["sweep", "target", "--draft", "./drafts/XS", "--prompt-file", prompts, "--field", "q", *QUICK, *FIXED]
+    assert cli(*ask)[0] == 0
+    (name,) = store.names()
+    plan = store.read(name).plan
+    assert (plan.target.name, plan.drafts[0].name) == (str(demo / "target"), str(demo / "drafts" / "XS"))
+    # As if it had been killed with its plan alone.
+    events = store.folder(name) / "events.jsonl"
+    events.write_bytes(events.read_bytes().split(b"\n")[0] + b"\n")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = cli("sweep", "--resume", name)
+    assert (code, "measured" in err) == (0, True)
+    assert {point.draft for point in store.read(name).measured.values()} == {str(demo / "drafts" / "XS")}
 
 
 def test_going_on_needs_the_same_models_and_prompts(
