@@ -20,7 +20,7 @@ from fastdraft_app.widgets.compare_rows import compare_rows, condition_rows, cou
 from fastdraft_app.widgets.figure_rows import FigureRows
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.panel_chart import PanelChart
-from fastdraft_core.results.compare import compare, conditions
+from fastdraft_core.results.compare import compare, conditions, uncompared
 from fastdraft_core.results.panels import figures
 from fastdraft_core.results.store import Result
 
@@ -76,7 +76,8 @@ class CompareScreen(Screen[None]):
         self.query_one("#both", Static).update(Content("\n").join([*lines, counted(self._found, self._marks)]))
         self.query_one("#rows", FigureRows).show(*compare_rows(self._found, width, self._marks))
         around = condition_rows(list(conditions(first.plan, second.plan)), self._ascii)
-        self.query_one("#conditions", Static).update(around)
+        lacking = [Content(line) for line in (uncompared(first, second),) if line]
+        self.query_one("#conditions", Static).update(Content("\n").join([*lacking, around]))
         for letter, result in zip("ab", self._both, strict=True):
             figure = figures(result)["speedup"]
             panel = figure.panels[self._group % len(figure.panels)]

@@ -84,16 +84,17 @@ def compare(first: Name, second: Name) -> None:
     """Two results side by side; differences beyond the noise of both are marked."""
     from fastdraft_core.results import store
     from fastdraft_core.results.compare import compare as differences
-    from fastdraft_core.results.compare import conditions
+    from fastdraft_core.results.compare import conditions, uncompared
     from fastdraft_core.results.export import table
 
     a, b = (store.read(store.find(name)) for name in (first, second))
-    found = differences(a, b)
+    found, lacking = differences(a, b), uncompared(a, b)
     print(printable(f"A {a.plan.name}\nB {b.plan.name}\n"))
     for line in conditions(a.plan, b.plan):
         print(printable(f"differs, {line}"))
     if not found:
-        raise FastdraftError("The two results have no measured point in common (gamma, temperature and task).")
+        none = "The two results have no measured point in common (gamma, temperature and task)."
+        raise FastdraftError(f"{none} {lacking}".rstrip())
     rows = [
         [
             f"{d.first.draft} gamma {d.first.gamma}, {d.first.task}, T {d.first.temperature:g}",
@@ -107,6 +108,8 @@ def compare(first: Name, second: Name) -> None:
     print("\n" + table(["point", "speed-up A (95 %)", "speed-up B (95 %)", "B against A", "difference"], rows))
     beyond = sum(bool(d.mark) for d in found)
     print(f"\n{beyond} of {len(found)} common points differ beyond noise.")
+    if lacking:
+        print(lacking)
 
 
 @results.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -75,15 +76,32 @@ def counterparts(first: SweepStarted, second: SweepStarted) -> dict[str, Counter
     return found
 
 
+def uncompared(first: Result, second: Result) -> str:
+    """In words, how many points both planned that ``compare`` has not, and who lacks them; empty where there are none."""
+    other = {draft: match.name for draft, match in counterparts(first.plan, second.plan).items()}
+    planned = set(second.grid)
+    both = [(key, (other[key[0]], *key[1:])) for key in first.grid if key[0] in other]
+    there = Counter((a in first.measured, b in second.measured) for a, b in both if b in planned)
+    lacks = {(False, True): "not measured in A", (True, False): "not measured in B", (False, False): "in neither"}
+    parts = [f"{there[which]} {words}" for which, words in lacks.items() if there[which]]
+    return f"Points of both that are not compared: {', '.join(parts)}." if parts else ""
+
+
 def conditions(first: SweepStarted, second: SweepStarted) -> Iterator[str]:
     """What differs between two plans that a figure could depend on, in words."""
     matches = counterparts(first, second)
     for name, match in matches.items():
         if match.by != "name":
             yield f"drafts matched by {match.by}: {name} / {match.name}"
-    # A fact of a draft has its name in the first result.
-    ours = {match.name: name for name, match in matches.items()}
-    a, b = _facts(first, {}), _facts(second, ours | {second.target.name: first.target.name})
+    # A fact of a model has its name in the first result.
+    ours = {match.name: name for name, match in matches.items()} | {second.target.name: first.target.name}
+    alone = [
+        ", ".join(card.name for card in plan.drafts if card.name not in known)
+        for plan, known in ((first, matches), (second, ours))
+    ]
+    if any(alone):
+        yield f"drafts of one alone: {alone[0] or 'none'} / {alone[1] or 'none'}"
+    a, b = _facts(first, {name: name for name in ours.values()}), _facts(second, ours)
     for name in dict.fromkeys((*a, *b)):
         if a.get(name) != b.get(name):
             yield f"{name}: {a.get(name, 'absent')} / {b.get(name, 'absent')}"
@@ -94,6 +112,7 @@ def _half_width(point: PointMeasured) -> float:
 
 
 def _facts(plan: SweepStarted, names: Mapping[str, str]) -> dict[str, object]:
+    """What figures depend on, of the models in ``names`` by what these call them. As they ran, not as it was asked for."""
     machine = plan.machine
     facts: dict[str, object] = {
         "machine": machine.get("cpu"),
@@ -103,14 +122,20 @@ def _facts(plan: SweepStarted, names: Mapping[str, str]) -> dict[str, object]:
         "fastdraft": machine.get("fastdraft"),
         **machine.get("versions", {}),
         "runtime": plan.runtime,
-        **{key: value for key, value in plan.load.items() if value not in ("", 0) and key != "runtime"},
         "threads": plan.threads,
-        "precision": plan.target.precision,
+        "target": plan.target.name,
+        **{key: plan.load[key] for key in ("weights", "draft_weights") if plan.load.get(key)},
         "top-k, top-p": (plan.top_k, plan.top_p),
         "seed": plan.seed,
     }
-    facts |= {f"weights of {names.get(name, name)}": digest for name, digest in plan.hashes.items()}
+    for card in (plan.target, *(card for card in plan.drafts if card.name in names)):
+        name = names[card.name]
+        facts[f"weights of {name}"] = plan.hashes.get(card.name)
+        kept = f", {card.kv_dtype} keys and values" if card.kv_dtype else ""
+        facts[f"precision of {name}"] = f"{card.precision}{kept}"
+        facts[f"device of {name}"] = card.device
     for task in plan.tasks:
         facts[f"prompts of {task.name}"] = task.digest
         facts[f"new tokens of {task.name}"] = task.length
+        facts[f"chat template for {task.name}"] = "yes" if task.chat else "no"
     return facts

@@ -44,7 +44,7 @@ def as_csv(result: Result) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    for key in _keys(result):
+    for key in result.grid:
         row = _row(key, result.predicted.get(key), result.measured.get(key))
         writer.writerow([row.get(column, "") for column in _COLUMNS])
     return out.getvalue()
@@ -203,15 +203,6 @@ def _task(task: TaskCard) -> str:
         f"task {_safe(task.name)}: {task.prompts} prompts ({_safe(task.source)}{cut}), {task.length} new tokens, "
         f"{'chat template' if task.chat else 'no chat template'}, prompt `{template}`, digest {task.digest}"
     )
-
-
-def _keys(result: Result) -> list[PointKey]:
-    return [
-        (card.name, gamma, temperature, task)
-        for task, temperature in result.groups
-        for card in result.plan.drafts
-        for gamma in result.plan.gammas
-    ]
 
 
 def _row(key: PointKey, guess: PointPredicted | None, point: PointMeasured | None) -> dict[str, object]:

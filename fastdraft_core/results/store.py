@@ -65,6 +65,16 @@ class Result:
         return [(task.name, temperature) for task in self.plan.tasks for temperature in self.plan.temperatures]
 
     @property
+    def grid(self) -> list[PointKey]:
+        """Every point that was asked for."""
+        return [
+            (card.name, gamma, temperature, task)
+            for task, temperature in self.groups
+            for card in self.plan.drafts
+            for gamma in self.plan.gammas
+        ]
+
+    @property
     def total(self) -> int:
         """Points of the whole grid."""
         return len(self.groups) * len(self.plan.drafts) * len(self.plan.gammas)

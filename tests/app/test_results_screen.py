@@ -127,7 +127,9 @@ async def test_compare_marks_what_differs_beyond_noise(app: FastdraftApp) -> Non
         table = app.screen.query_one("#rows", FigureRows).text.splitlines()
         assert len(table) == 29
         assert "+10.0 %  ▲ faster" in table[1]
-        assert "threads: 2 / 1" in str(app.screen.query_one("#conditions", Static).render())
+        around = str(app.screen.query_one("#conditions", Static).render())
+        assert "threads: 2 / 1" in around
+        assert "20 not measured in B" in around
         await pilot.press("escape")
         await wait_for(pilot, lambda: isinstance(app.screen, ResultsScreen))
 

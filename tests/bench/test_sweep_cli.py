@@ -114,9 +114,11 @@ def test_differences_are_marked(cli: Cli) -> None:
     assert "differs, threads: 2 / 4" in out
     assert "+20.0%" in out
     assert "higher in B" in out
+    assert "11 in neither" in out
     store.writer("c")(plan(name="c"))
     code, _, err = cli("results", "compare", "a", "c")
     assert (code, "no measured point in common" in err) == (1, True)
+    assert "1 not measured in B, 11 in neither" in err
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 
 from fastdraft_core.bench.interval import interval
 from fastdraft_core.events import Turn
-from fastdraft_core.results.compare import compare, conditions, counterparts
-from tests.bench.points import measured, plan, result, task_card
+from fastdraft_core.results.compare import compare, conditions, counterparts, uncompared
+from tests.bench.points import measured, model, plan, result, task_card
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,21 @@ def test_only_common_points_are_compared_the_largest_difference_first() -> None:
     second = result(measured(gamma=2, speedup=1.4), measured(gamma=4, speedup=1.2), measured("M", gamma=2))
     assert [d.first.gamma for d in compare(first, second)] == [4, 2]
     assert compare(first, result()) == []
+
+
+def test_what_only_one_has_measured_is_counted() -> None:
+    """An unfinished sweep beside a whole one: points that both planned are never left out without a word."""
+    first = result(
+        *(measured(draft, gamma, task) for draft in "SM" for gamma in (1, 2, 4) for task in ("code", "text"))
+    )
+    second = result(measured("S", 2), measured("new", 2), drafts=("S", "new"), gammas=(2, 4, 8), tasks=("code",))
+    assert len(compare(first, second)) == 2
+    assert uncompared(first, second) == "Points of both that are not compared: 2 not measured in B."
+    assert uncompared(second, first) == "Points of both that are not compared: 2 not measured in A."
+    assert uncompared(first, first) == ""
+    assert uncompared(result(measured("S", 1)), result(measured("S", 2))) == (
+        "Points of both that are not compared: 1 not measured in A, 1 not measured in B, 10 in neither."
+    )
 
 
 def test_drafts_of_other_names_are_compared_and_it_is_said() -> None:
@@ -87,3 +103,30 @@ def test_what_differs_in_the_conditions_is_listed() -> None:
     assert differing == {
         "machine", "torch", "threads", "runtime", "weights", "weights of S", "prompts of code", "new tokens of code",
     }  # fmt: skip
+
+
+def test_other_models_are_named() -> None:
+    """Another target, and drafts that have nobody to be compared with, stand before all differences."""
+    first = plan(drafts=("S", "M"))
+    second = plan(
+        drafts=("S",), target=model("other", 10_000_000), hashes={"other": "f" * 16, "S": "1" * 16}, gammas=(2,)
+    )
+    assert list(conditions(first, second)) == [
+        "drafts of one alone: M / none",
+        "target: table / other",
+        f"weights of table: {'0' * 16} / {'f' * 16}",
+    ]
+
+
+def test_models_are_compared_as_they_ran() -> None:
+    """What was chosen for one and asked for in the other is no difference; where a draft ran otherwise, it is one."""
+    first = plan()
+    asked = {"runtime": "torch", "threads": 2, "device": "cpu", "dtype": first.target.dtype}
+    assert list(conditions(first, plan(load=asked))) == []
+    draft, other = first.drafts
+    moved = msgspec.structs.replace(draft, device="npu", dtype="int8", kv_dtype="u8")
+    second = msgspec.structs.replace(first, drafts=[moved, other])
+    assert list(conditions(first, second)) == [
+        f"precision of S: {draft.precision} / int8, u8 keys and values",
+        f"device of S: {draft.device} / npu",
+    ]
