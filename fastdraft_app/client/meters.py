@@ -14,6 +14,7 @@ from fastdraft_app.machine import Reading
 from fastdraft_core import places
 from fastdraft_core.jobs import processes
 from fastdraft_core.jobs.folder import records
+from fastdraft_core.jobs.record import Record
 from fastdraft_core.limits import memory
 
 _BUSY = ("user", "nice", "system", "irq", "softirq", "interrupt", "dpc", "steal")
@@ -46,13 +47,18 @@ class Meters:
             disk_free=disk[1],
             engine=samples[-1].memory if samples else None,
             engine_cores=samples[-1].cpu if samples else 0.0,
-            jobs=tuple(folder.name for folder, record in records().items() if processes.state(record) == "running"),
+            jobs=tuple(folder.name for folder, record in records().items() if _runs_here(record)),
         )
 
     def _cores(self) -> tuple[float, ...]:
         """The load of each core that this process may run on, since the call before; nothing at the first one."""
         before, self._before = self._before, _core_times()
         return tuple(_share(then, now) for then, now in zip(before, self._before, strict=False))
+
+
+def _runs_here(record: Record) -> bool:
+    """Whether a job takes something of this machine; those of others in the same folder do not."""
+    return record.state == "running" and processes.alive(record.process)
 
 
 def _core_times() -> list[tuple[float, float]]:

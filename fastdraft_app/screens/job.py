@@ -26,7 +26,7 @@ from fastdraft_app.widgets.job_text import evaluation_table, samples
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_app.widgets.log_pane import LogPane
-from fastdraft_core.jobs.describe import in_bytes
+from fastdraft_core.jobs.describe import in_bytes, last_sign
 from fastdraft_core.jobs.processes import LOG
 from fastdraft_core.jobs.view import JobView
 
@@ -112,7 +112,8 @@ class JobScreen(JobDevice):
             return
         if not self.frozen:
             self._read_log(view)
-        facts = f"  {view.device}  {in_bytes(view.size)}  {'process ' + str(view.pid) if view.pid else ''}"
+        where = f"process {view.pid}" if view.pid else last_sign(view)
+        facts = f"  {view.device}  {in_bytes(view.size)}  {where}"
         self.line(
             "title",
             Content.assemble(

@@ -40,9 +40,10 @@ def state_mark(state: str, mark: Marks) -> str:
     return signs.get(state, mark.differs)
 
 
-def state_label(view: JobView, mark: Marks) -> Content:
-    """The sign and the word of a job's state, in its colour."""
-    return Content.styled(f"{state_mark(view.state, mark)} {state_words(view)}", STATE_COLOURS[view.state])
+def state_label(view: JobView, mark: Marks, width: int = 0) -> Content:
+    """The sign and the word of a job's state, in its colour; in at most ``width`` cells where that is given."""
+    words = f"{state_mark(view.state, mark)} {one_line(state_words(view), ' ', ' ')}"
+    return Content.styled(elide(words, width, mark.more) if width else words, STATE_COLOURS[view.state])
 
 
 class JobList(OptionList):
@@ -112,7 +113,7 @@ def row(view: JobView, width: int, mark: Marks) -> Content:
     """One job on one line of ``width`` cells."""
     name_width, bar_width, facts = _columns(width)
     name = elide(one_line(view.name, " ", " "), name_width, mark.more)
-    first = [_padded(Content(name), name_width), _padded(state_label(view, mark), _STATE_WIDTH)]
+    first = [_padded(Content(name), name_width), _padded(state_label(view, mark, _STATE_WIDTH), _STATE_WIDTH)]
     if view.state == "queued":
         # It has neither progress nor time left, and names its device: the reason takes their room.
         room = width - name_width - _STATE_WIDTH - 2

@@ -89,7 +89,7 @@ def follow(
     log = EventLog(folder / EVENTS)
     while True:
         look_after()
-        state, error = _now(folder)
+        state, words, error = _now(folder)
         events = log.read()
         for event in events[-lines:] if first and lines else () if first else events:
             if json:
@@ -97,7 +97,7 @@ def follow(
             else:
                 print(describe(event), flush=True)
         if state != told:
-            talk.print(f"job {name} is {state}{': ' if error else ''}{error}")
+            talk.print(f"job {name} is {words}{': ' if error else ''}{error}")
         if state not in ACTIVE:
             raise typer.Exit(1 if state in ("failed", "lost") else 0)
         first, told = False, state
@@ -113,11 +113,22 @@ def pause(name: Name) -> None:
 
 
 @jobs.command()
-def resume(name: Name) -> None:
+def resume(
+    name: Name,
+    here: Annotated[
+        bool,
+        typer.Option(
+            "--here",
+            help="Also a job of another machine that is gone for good; if it still runs, both spoil each other's work.",
+        ),
+    ] = False,
+) -> None:
     """Queue a paused or lost job again; it goes on from its last checkpoint."""
+    from functools import partial
+
     from fastdraft_core.jobs import control
 
-    _act(name, control.resume, "is queued and goes on from its last checkpoint")
+    _act(name, partial(control.resume, here=here), "is queued and goes on from its last checkpoint")
 
 
 @jobs.command()
@@ -156,8 +167,8 @@ def _act(name: str, what: Callable[[Path], None], done: str) -> None:
     talk.print(f"job {name} {done}")
 
 
-def _now(folder: Path) -> tuple[str, str]:
-    """The state of a job without its history, and the reason of a failure.
+def _now(folder: Path) -> tuple[str, str, str]:
+    """The state of a job without its history, the same in words, and the reason of a failure.
 
     Raises:
         FastdraftError: there is no readable record.
@@ -170,7 +181,7 @@ def _now(folder: Path) -> tuple[str, str]:
         raise FastdraftError(
             f"Job {folder.name} has no readable job.json; `fastdraft jobs show {folder.name}` tells more."
         )
-    return processes.state(record), record.error
+    return processes.state(record), processes.state_words(record), record.error
 
 
 def _data(view: JobView) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""What a person can do with a job: pause, resume, cancel, retry, delete. Safe from several programs at once."""
+"""What a person can do with a job: pause, resume, cancel, retry, delete. Safe from several programs at once.
+
+A job that runs on another machine hears no signal from here, so it is left to that one. One that waits there reads its
+record every second, and leaves the queue when it is asked to in that.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.jobs import processes
 from fastdraft_core.jobs.folder import job_folders, size
-from fastdraft_core.jobs.queue import locked, requeue
+from fastdraft_core.jobs.queue import device_here, if_gone, locked, requeue
 from fastdraft_core.jobs.record import ACTIVE, Record, State, Wish, read_record, write_record
 
 _ENDED: frozenset[State] = frozenset({"finished", "cancelled"})
@@ -40,13 +44,14 @@ def pause(folder: Path) -> None:
     """Have the job write a checkpoint and leave, so that memory and cores are free; a queued one leaves the queue.
 
     Raises:
-        FastdraftError: it is neither queued nor running.
+        FastdraftError: it is neither queued nor running, or runs on another machine.
     """
     with locked():
         record = _record(folder)
         state = processes.state(record)
         if state not in ACTIVE:
             raise FastdraftError(f"Job {folder.name} is {state}; only a queued or running job can be paused.")
+        _refuse_elsewhere(folder, record, "pause")
         _ask(folder, record, "pause", "paused")
 
 
@@ -54,25 +59,29 @@ def cancel(folder: Path) -> None:
     """End the job for good; its folder stays. Asked again while it still runs, its process is killed.
 
     Raises:
-        FastdraftError: it has ended already.
+        FastdraftError: it has ended already, or runs on another machine.
     """
     with locked():
         record = _record(folder)
         state = processes.state(record)
         if state in _ENDED:
             raise FastdraftError(f"Job {folder.name} is {state} already.")
+        _refuse_elsewhere(folder, record, "cancel")
         if record.process is not None and state == "running" and record.wish == "cancel":
             processes.kill(record.process)
         _ask(folder, record, "cancel", "cancelled")
 
 
-def resume(folder: Path) -> None:
+def resume(folder: Path, *, here: bool = False) -> None:
     """Queue a paused or lost job again; it goes on from its last checkpoint.
+
+    With ``here`` also one of another machine, for which somebody knows that it does not run there any more.
 
     Raises:
         FastdraftError: it is in another state.
     """
-    requeue(folder, frozenset({"paused", "lost"}), "Job {name} is {state}; only a paused or lost job can be resumed.")
+    refusal = "Job {name} is {state}; only a paused or lost job can be resumed."
+    requeue(folder, frozenset({"paused", "lost"}), refusal, take_over=here)
 
 
 def retry(folder: Path) -> None:
@@ -97,6 +106,8 @@ def delete(folder: Path) -> int:
             raise FastdraftError(f"{folder} is no job in {places.jobs()}; delete it by hand.")
         record = read_record(folder)
         state = processes.state(record) if record else None
+        if record is not None:
+            _refuse_elsewhere(folder, record, "cancel")
         if state in ACTIVE:
             raise FastdraftError(
                 f"Job {folder.name} is {state}. Cancel it first: `fastdraft jobs cancel {folder.name}`."
@@ -119,9 +130,22 @@ def _ask(folder: Path, record: Record, wish: Wish, at_once: State) -> None:
     state = record.state if running else at_once
     error = "" if at_once == "paused" else record.error
     process = record.process if running else None
-    write_record(folder, replace(record, state=state, wish=wish, error=error, process=process, changed=time.time()))
+    now, device = time.time(), device_here(record)
+    write_record(
+        folder, replace(record, state=state, wish=wish, error=error, device=device, process=process, changed=now)
+    )
     if record.process is not None:
         processes.ask_to_stop(record.process)
+
+
+def _refuse_elsewhere(folder: Path, record: Record, what: str) -> None:
+    """No signal reaches a job that runs on another machine."""
+    other = processes.place(record)
+    if other and record.state == "running":
+        raise FastdraftError(
+            f"Job {folder.name} runs on {other}, and only there can be told to end: `fastdraft jobs {what} {folder.name}` on "
+            f"{other}. {if_gone(folder, other)}"
+        )
 
 
 def _record(folder: Path) -> Record:

@@ -125,8 +125,9 @@ def _clock(at: float) -> str:
 
 def summary(view: JobView) -> Iterator[str]:
     """A job on a page of lines."""
-    yield f"{view.name}: {state_words(view)}{f' on {view.device}' if view.device else ''}"
-    for text in (view.error, view.problem, view.doing):
+    device = f"{',' if view.host else ' on'} {view.device}" if view.device else ""
+    yield f"{view.name}: {state_words(view)}{device}"
+    for text in (view.error, view.problem, last_sign(view), view.doing):
         if text:
             yield f"  {text}"
     for stage in view.stages:
@@ -145,9 +146,14 @@ def summary(view: JobView) -> Iterator[str]:
 
 
 def state_words(view: JobView) -> str:
-    """The state, and what a running job was asked to do."""
+    """The state, the machine where that is another one, and what a running job was asked to do."""
     wished = {"pause": " (pausing)", "cancel": " (being cancelled)"}
-    return f"{view.state}{wished.get(view.wish, '')}"
+    return f"{view.state}{f' on {view.host}' if view.host else ''}{wished.get(view.wish, '')}"
+
+
+def last_sign(view: JobView) -> str:
+    """How old the newest sign of a job is that cannot be seen from here; nothing of any other."""
+    return f"as of its last event, {span(max(time.time() - view.heard, 0))} ago" if view.host else ""
 
 
 def span(seconds: float) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from fastdraft_core.jobs.record import Process, Record, State, job_state
+from fastdraft_core.jobs.machine import machine_id
+from fastdraft_core.jobs.record import ACTIVE, Process, Record, State, job_state
 
 #: What runs a job; the folder is its only argument. ``-P``: a ``random.py`` in the user's folder is not ours to import.
 COMMAND = (sys.executable, "-P", "-m", "fastdraft_core.jobs.run")
@@ -26,11 +27,17 @@ _children: list[subprocess.Popen[bytes]] = []
 
 def this_process() -> Process:
     """The process that asks."""
-    return Process(os.getpid(), _start(os.getpid()), platform.node())
+    return _process(os.getpid())
+
+
+def is_this(process: Process | None) -> bool:
+    """Whether that very process asks; the machine may be called otherwise than when it was written down."""
+    me = this_process()
+    return process is not None and (process.pid, process.start) == (me.pid, me.start)
 
 
 def alive(process: Process | None) -> bool:
-    """Whether that very process is still there: its pid *and* its start time; a zombie is not."""
+    """Whether that very process is still there, on this machine: its pid *and* its start time; a zombie is not."""
     if process is None:
         return False
     try:
@@ -39,9 +46,32 @@ def alive(process: Process | None) -> bool:
         return False
 
 
+def elsewhere(process: Process | None) -> str:
+    """The name of the machine that a process is on, where that is another one, so that nobody here can see it; else nothing."""
+    if process is None or alive(process):
+        return ""
+    if process.machine:
+        here = process.machine == machine_id()
+    else:
+        # By its name, or as one that was started since this machine was.
+        here = process.host == platform.node() or bool(_boot_id() and process.start.startswith(_boot_id()))
+    return "" if here else process.host or "another machine"
+
+
 def state(record: Record) -> State:
-    """The state of a job now."""
-    return job_state(record, alive(record.process))
+    """The state of a job now; one of another machine is as that wrote it down."""
+    return job_state(record, alive(record.process) or bool(elsewhere(record.process)))
+
+
+def place(record: Record) -> str:
+    """The other machine that a job waits or runs on; nothing where that is this one, or it does neither."""
+    return elsewhere(record.process) if state(record) in ACTIVE else ""
+
+
+def state_words(record: Record) -> str:
+    """The state of a job now, with its machine where that is another one: ``running on node2``."""
+    other = place(record)
+    return f"{state(record)} on {other}" if other else state(record)
 
 
 def start(folder: Path, where: str) -> Process:
@@ -63,7 +93,7 @@ def start(folder: Path, where: str) -> Process:
         )
     _children.append(child)
     # It cannot be gone from the table: it is our child, and nobody has waited for it yet.
-    return Process(child.pid, _start(child.pid), platform.node())
+    return _process(child.pid)
 
 
 def python_environment() -> dict[str, str]:
@@ -99,6 +129,10 @@ def lower_priority() -> None:
             os.setpriority(os.PRIO_PROCESS, 0, max(10, os.getpriority(os.PRIO_PROCESS, 0)))
     else:
         psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
+
+
+def _process(pid: int) -> Process:
+    return Process(pid, _start(pid), platform.node(), machine_id())
 
 
 def _start(pid: int) -> str:

@@ -6,6 +6,9 @@ itself. Nobody has to hand anything over, so a job that is killed with ``kill -9
 like any other. A waiting process that is killed is started again by whoever looks next: another
 waiting job, a job that ends, the app, the command line. Everything here happens under one lock and
 is written down in the jobs' records, so no job starts twice.
+
+Several machines may share the folder. Each has a queue of its own for its devices, and leaves alone
+what waits or runs on another one.
 """
 
 from __future__ import annotations
@@ -84,7 +87,7 @@ def submit(
         known = read_record(folder)
         if known is not None and processes.state(known) in ACTIVE:
             raise FastdraftError(
-                f"Job {folder.name} is {processes.state(known)} already. See it with `fastdraft jobs follow {folder.name}`."
+                f"Job {folder.name} is {processes.state_words(known)} already. See it with `fastdraft jobs follow {folder.name}`."
             )
         claim(recipe, folder, stage if again else "")
         if again:
@@ -104,8 +107,13 @@ def submit(
         _begin(folder, record)
 
 
-def requeue(folder: Path, allowed: Container[State], refusal: str, *, detach: bool = True) -> None:
-    """Put a job that is in an ``allowed`` state at the end of the queue again; ``refusal`` has room for its state."""
+def requeue(
+    folder: Path, allowed: Container[State], refusal: str, *, detach: bool = True, take_over: bool = False
+) -> None:
+    """Put a job that is in an ``allowed`` state at the end of the queue again; ``refusal`` has room for its state.
+
+    With ``take_over`` also one that waits or runs on another machine, as far as can be told from here.
+    """
     with locked():
         record = read_record(folder)
         if record is None:
@@ -113,12 +121,14 @@ def requeue(folder: Path, allowed: Container[State], refusal: str, *, detach: bo
                 f"Job {folder.name} has no readable job.json. Run `fastdraft train {folder}/recipe.toml --detach`; it goes "
                 "on from the last checkpoint."
             )
-        state = processes.state(record)
-        if state not in allowed:
-            raise FastdraftError(refusal.format(name=folder.name, state=state))
+        other = processes.place(record)
+        if processes.state(record) not in allowed and not (take_over and other):
+            refused = refusal.format(name=folder.name, state=processes.state_words(record))
+            raise FastdraftError(f"{refused} {if_gone(folder, other)}" if other else refused)
         process = None if detach else processes.this_process()
         fresh = dict(wish="", error="", process=process, starts=0, changed=time.time())
-        _begin(folder, replace(record, state="queued", ticket=_next_ticket(), **fresh))
+        known = device_here(record)
+        _begin(folder, replace(record, state="queued", ticket=_next_ticket(), device=known, **fresh))
 
 
 def adopt(folder: Path) -> None:
@@ -141,6 +151,16 @@ def look_after() -> None:
         _look_after(records())
 
 
+def device_here(record: Record) -> str:
+    """The device that a job occupies or waits for; where that is one of another machine, it is to be looked up here."""
+    return "" if processes.elsewhere(record.process) else record.device
+
+
+def if_gone(folder: Path, machine: str) -> str:
+    """What to do with a job of another machine that does not come back."""
+    return f"If {machine} is gone for good, `fastdraft jobs resume {folder.name} --here` goes on with it here."
+
+
 def enter(folder: Path) -> Record:
     """Make this process the one of the queued job in ``folder``.
 
@@ -150,14 +170,14 @@ def enter(folder: Path) -> Record:
     with locked():
         record = read_record(folder)
         if record is None or record.state != "queued":
-            state = processes.state(record) if record else "not queued"
+            state = processes.state_words(record) if record else "not queued"
             raise FastdraftError(
                 f"Job {folder.name} is {state}. Start it with `fastdraft train` or `fastdraft jobs resume`."
             )
-        me = processes.this_process()
-        if record.process != me and processes.alive(record.process):
-            raise FastdraftError(f"Job {folder.name} is queued already, by another process.")
-        record = replace(record, process=me)
+        others = processes.alive(record.process) or bool(processes.elsewhere(record.process))
+        if others and not processes.is_this(record.process):
+            raise FastdraftError(f"Job {folder.name} is {processes.state_words(record)} already, by another process.")
+        record = replace(record, process=processes.this_process())
         write_record(folder, record)
         return record
 
@@ -170,7 +190,7 @@ def take_turn(folder: Path, device: str) -> str:
     """
     with locked():
         record = read_record(folder)
-        if record is None or record.state != "queued" or record.process != processes.this_process():
+        if record is None or record.state != "queued" or not processes.is_this(record.process):
             raise FastdraftError(f"Job {folder.name} was taken out of the queue.")
         others = {path: other for path, other in records().items() if path != folder}
         _look_after(others)
@@ -189,7 +209,7 @@ def leave(folder: Path, state: State, error: str = "") -> None:
     """End this process's part in the job, in the events and in the record; a wish to cancel makes a pause an end."""
     with locked():
         record = read_record(folder)
-        if record is None or record.process != processes.this_process() or record.state not in ACTIVE:
+        if record is None or not processes.is_this(record.process) or record.state not in ACTIVE:
             return
         if state == "paused" and record.wish == "cancel":
             state = "cancelled"
@@ -219,20 +239,24 @@ def _ahead(mine: Record, device: str, others: dict[Path, Record]) -> str:
     """The job that runs on ``device``, or waits for it (or for a device not yet looked up) with a lower ticket."""
     for path, other in others.items():
         # Also a job that has ended holds its device until its process is gone.
-        holds = other.state != "queued" and other.device == device and other.process != mine.process
+        holds = other.state != "queued" and other.device == device and not processes.is_this(other.process)
         if holds and processes.alive(other.process):
             return path.name
     before = [
         (other.ticket, path.name)
         for path, other in others.items()
-        if other.state == "queued" and other.device in (device, "") and other.ticket < mine.ticket
+        if other.state == "queued"
+        and other.device in (device, "")
+        and other.ticket < mine.ticket
+        # Each machine has its own cpu and its own cuda:0.
+        and not processes.elsewhere(other.process)
     ]
     return min(before)[1] if before else ""
 
 
 def _look_after(known: dict[Path, Record]) -> None:
     for folder, record in known.items():
-        if record.state != "queued" or processes.alive(record.process):
+        if record.state != "queued" or processes.alive(record.process) or processes.elsewhere(record.process):
             continue
         try:
             if record.starts >= _MAX_STARTS:

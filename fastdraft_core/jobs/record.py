@@ -24,12 +24,14 @@ _FILE = "job.json"
 class Process(msgspec.Struct, frozen=True):
     """A process that cannot be mistaken for a later one with the same ``pid``.
 
-    ``start`` is its start time as the system counts it; ``host`` is the machine that it runs on.
+    ``start`` is its start time as the system counts it; ``host`` is the name of the machine that it runs on, and
+    ``machine`` what that is known by where names change; empty in records of earlier versions.
     """
 
     pid: int
     start: str
     host: str
+    machine: str = ""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +59,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def job_state(record: Record, alive: bool) -> State:
-    """The state of a job whose process is ``alive`` or not.
+    """The state of a job whose process is ``alive``, or cannot be seen from here; or is gone.
 
     A queued job without a process stays queued: whoever looks after the queue starts it again.
     """

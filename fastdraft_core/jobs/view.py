@@ -45,7 +45,8 @@ class JobView:
     ``last`` is the newest step. ``loss``, ``smoothed`` (the same, averaged), ``learning_rates``, ``rates`` (tokens/s), ``held_out`` losses and
     ``expected`` acceptance (both by source) run over training tokens of all stages, thinned. ``acceptance`` and
     ``evaluations`` (the newest) are by stage, ``samples`` by source. ``model`` is the folder of the newest whole model.
-    ``error`` is why the job failed or was lost; ``problem`` is what is wrong with its folder.
+    ``error`` is why the job failed or was lost; ``problem`` is what is wrong with its folder. ``host`` is the machine that
+    it waits or runs on, where that is another one; ``heard`` is when it last told something.
     """
 
     name: str
@@ -78,6 +79,8 @@ class JobView:
     problem: str = ""
     size: int = 0
     model: Path | None = None
+    host: str = ""
+    heard: float = 0.0
 
     @property
     def share(self) -> float:
@@ -142,6 +145,7 @@ def summarise(
     """A job's summary from its parts; ``state`` is None where no record tells it."""
     stages = _stages(recipe, record, history)
     state = state or ("finished" if stages and all(stage.finished for stage in stages) else "lost")
+    host = processes.place(record) if record else ""
     last = next((found[-1] for stage in reversed(stages) if (found := _heard(history, stage.name).steps)), None)
 
     def curve(of: Callable[[StageHistory], Curve]) -> tuple[Point, ...]:
@@ -156,7 +160,7 @@ def summarise(
         device=record.device or record.asked if record else "",
         wish=record.wish if record and state == "running" else "",
         ticket=record.ticket if record else 0,
-        pid=record.process.pid if record and record.process and state in ACTIVE else None,
+        pid=record.process.pid if record and record.process and state in ACTIVE and not host else None,
         created=record.created if record else 0.0,
         changed=record.changed if record else 0.0,
         recipe=recipe,
@@ -180,6 +184,8 @@ def summarise(
         problem=problem,
         size=size,
         model=trained_model(folder, record),
+        host=host,
+        heard=_heard_at(folder, record),
     )
 
 
@@ -230,10 +236,16 @@ def _target(recipe: Recipe | None, record: Record | None) -> str:
 def _error(record: Record | None, state: State) -> str:
     if state != "lost" or record is None:
         return record.error if record else ""
-    here = processes.this_process().host
-    if record.process and record.process.host != here:
-        return f"Its process was started on {record.process.host} and cannot be seen from here. Resume it only if it ended there."
     return "Its process vanished without a word: killed, out of memory, or the machine went down. It can be resumed."
+
+
+def _heard_at(folder: Path, record: Record | None) -> float:
+    """The Unix time of the newest event or of the newest change of state."""
+    changed = record.changed if record else 0.0
+    try:
+        return max(changed, (folder / EVENTS).stat().st_mtime)
+    except OSError:
+        return changed
 
 
 def _heard(history: History, stage: str) -> StageHistory:

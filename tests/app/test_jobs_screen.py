@@ -28,7 +28,7 @@ from fastdraft_core import places
 from fastdraft_core.events import encode
 from fastdraft_core.jobs import control
 from fastdraft_core.jobs.folder import EVENTS
-from fastdraft_core.jobs.record import State
+from fastdraft_core.jobs.record import Process, State
 from tests.jobs import tiny
 from tests.jobs.conftest import Submit, _no_job_survives, submit  # noqa: F401  fixtures
 from tests.jobs.test_history import step
@@ -252,6 +252,21 @@ async def test_a_real_job_is_steered(app: FastdraftApp, submit: Submit) -> None:
         (folder / "end").touch()
         await becomes("finished")
         await wait_for(pilot, lambda: any("finished" in told.title for told in app._notifications))
+
+
+async def test_a_job_of_another_machine_says_where_it_runs(app: FastdraftApp) -> None:
+    """Machines may share the folder: the list and the job's screen name the other one, and its keys say what to do there."""
+    job("far", "running", 30, process=Process(1, "another-boot 1.00", "node2", "another machine"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await open_jobs(pilot, 1)
+        assert "running on node2" in rows(screen)
+        await pilot.press("P")
+        await wait_for(pilot, lambda: any("runs on node2" in told.message for told in app._notifications))
+        job_screen = await open_job(pilot, "far", 1)
+        title = job_screen.query_one("#title", TextLine).text
+        assert "running on node2" in title
+        assert "as of its last event" in title
+        assert "process 1" not in title
 
 
 async def test_a_job_deleted_elsewhere_leaves_its_screen(app: FastdraftApp) -> None:

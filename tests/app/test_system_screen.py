@@ -26,6 +26,7 @@ from fastdraft_app.widgets.line import TextLine
 from fastdraft_core import places
 from fastdraft_core.events import Check
 from fastdraft_core.jobs.processes import this_process
+from fastdraft_core.jobs.record import Process
 
 from .conftest import MakeApp
 from .doctors import ABSENT, BROKEN, CPU, FINE, TWIN, StandIn
@@ -266,6 +267,7 @@ async def test_a_job_that_runs_makes_measurements_incomparable(app: FastdraftApp
     """And it is named; a paused one disturbs nothing."""
     job("busy-one", "running", 30, process=this_process())
     job("asleep", "paused", 30)
+    job("far", "running", 30, process=Process(1, "another-boot 1.00", "node2", "another machine"))
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await open_system(pilot, 1)
         await wait_for(pilot, lambda: "would not be comparable: job busy-one is running" in meters(screen))

@@ -243,7 +243,7 @@ def test_a_folder_without_a_record_tells_what_it_can() -> None:
 
 def test_a_vanished_job_says_so_and_a_cut_line_is_no_alarm_while_it_runs() -> None:
     """A lost job offers its resume; half a line at the end is a problem only where nobody writes any more."""
-    gone = Process(1 << 22, "never", "here")
+    gone = Process(1 << 22, "never", this_process().host)
     folder = job("gone", [started(), step(3)], state="running", process=gone)
     with (folder / EVENTS).open("ab") as file:
         file.write(b'{"type":"st')
