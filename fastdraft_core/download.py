@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from huggingface_hub import DryRunFileInfo
 
 #: What a model needs, be it for transformers or for OpenVINO; pickled weights and copies in other forms are left out.
-_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.md", "*.safetensors", "openvino_*.xml", "openvino_*.bin"]
+_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.md", "*.py", "*.safetensors", "openvino_*.xml", "openvino_*.bin"]
 _LEFT_OUT = ["original/*", "consolidated*", "onnx/*"]
 #: Smaller files are not worth continuing.
 _LARGE = 1 << 20

@@ -16,6 +16,7 @@ from fastdraft_core.load_options import LoadOptions
 if TYPE_CHECKING:
     from fastdraft_core.bench.prompts import Prompt
     from fastdraft_core.pair import Pair
+    from fastdraft_core.training.recipe import Recipe
 
 Target = Annotated[str, typer.Argument(help="Target: demo, a model folder or a hub id.", show_default=False)]
 Draft = Annotated[str, typer.Option(help="Draft: demo:XS, demo:S, demo:M, a model folder or a hub id.")]
@@ -103,6 +104,19 @@ def load_pair(target: str, draft: str, load: LoadOptions) -> Pair:
     )
     say_runtime(pair)
     return pair
+
+
+def with_trust(settings: list[str] | None, trust: bool) -> list[str]:
+    """The settings of a recipe, with what ``--trust-remote-code`` means there; without it the recipe's own word stands."""
+    return [*(settings or ()), *(["trust_remote_code=true"] if trust else [])]
+
+
+def warn_of_target_code(recipe: Recipe) -> None:
+    """Say on stderr that the target's own code will run, where the recipe says so."""
+    from fastdraft_core.cli import talk
+
+    if recipe.trust_remote_code:
+        talk.print(f"Code that comes with {recipe.target} will run on this machine: trust_remote_code = true.")
 
 
 def warn_of_code(load: LoadOptions) -> None:

@@ -23,13 +23,15 @@ def preview(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a value: --set synthesis.magpie=1. Repeatable.")
     ] = None,
+    trust_remote_code: options.Trust = False,
     json: options.Json = False,
 ) -> None:
     """Show what a recipe would train on: sample documents, their tokens, and what the target writes. Nothing is trained."""
     from fastdraft_core.training.preview import preview as look
     from fastdraft_core.training.recipe import load_recipe
 
-    loaded = load_recipe(recipe, settings)
+    loaded = load_recipe(recipe, options.with_trust(settings, trust_remote_code))
+    options.warn_of_target_code(loaded)
     used = dict.fromkeys(name for stage in loaded.stages.values() for name in stage.sources)
     with talk.status("reading …"):
         for sample in look(loaded, source or list(used), count):

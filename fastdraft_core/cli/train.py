@@ -39,6 +39,7 @@ def train(
     job: Annotated[Path | None, typer.Option(help="Job folder; default: one named after the recipe.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write the finished model here, with its model card.")] = None,
     device: options.Device = "",
+    trust_remote_code: options.Trust = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Train in the background; `fastdraft jobs` shows and steers it.")
     ] = False,
@@ -54,8 +55,10 @@ def train(
     from fastdraft_core.jobs.queue import submit
     from fastdraft_core.training.recipe import load_recipe
 
+    settings = options.with_trust(settings, trust_remote_code)
     loaded = load_recipe(recipe, settings)
     if plan:
+        options.warn_of_target_code(loaded)
         show_plan(loaded, stage=stage, device=device, json=json)
         return
     folder = (job or places.jobs() / loaded.name).absolute()
@@ -72,6 +75,7 @@ def train(
     if int(os.environ.get("RANK", "0")) > 0:
         _help_to_train(loaded, folder, stage, device)
         return
+    options.warn_of_target_code(loaded)
     try:
         submit(loaded, folder, detach=detach, device=device, stage=stage, again=again, output=output)
     except FastdraftError as error:

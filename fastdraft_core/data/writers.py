@@ -53,7 +53,7 @@ def torch_writer(model: PreTrainedModel) -> Writer:
     return partial(continue_batch, model)
 
 
-def vllm_writer(folder: Path) -> Writer:
+def vllm_writer(folder: Path, *, trust_remote_code: bool = False) -> Writer:
     """vLLM on the model in ``folder``; it chooses device, number format and batches itself.
 
     Raises:
@@ -65,7 +65,7 @@ def vllm_writer(folder: Path) -> Writer:
     except ImportError as error:
         raise FastdraftError(NO_VLLM) from error
     try:
-        engine = LLM(model=str(folder))
+        engine = LLM(model=str(folder), trust_remote_code=trust_remote_code)
     except (RuntimeError, ValueError, OSError) as error:
         raise FastdraftError(f'vLLM cannot run {folder} ({error}). Set synthesis.engine = "torch".') from error
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.runtimes.torch_loading import local_folder
+from fastdraft_core.runtimes.torch_loading import local_folder, refuse_code
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _HEAD_WIDTHS = ("head_dim", "query_pre_attn_scalar")
 
 
-def read_config(name: str) -> Any:
+def read_config(name: str, *, trust_remote_code: bool = False) -> Any:
     """The configuration of the model ``name``, a folder or a hub id; of it only config.json is read.
 
     Raises:
@@ -31,8 +31,10 @@ def read_config(name: str) -> Any:
 
     folder = local_folder(name, weights=False)
     try:
-        return AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
+        # Never left open: transformers would ask on the terminal.
+        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except Exception as error:
+        refuse_code(error, name)
         raise FastdraftError(f"The configuration of {name} cannot be read ({error}).") from error
 
 

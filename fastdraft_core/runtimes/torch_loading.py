@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _WORKING_BYTES = 256 << 20
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _WEIGHT_FILES = ["*.safetensors", "openvino_model.xml", "openvino_model.bin"]
-_HUB_FILES = ["*.json", "*.model", "*.txt", "*.jinja", "README.md"]
+#: Code is fetched like any other file; it is run only where that was asked for.
+_HUB_FILES = ["*.json", "*.model", "*.txt", "*.jinja", "*.py", "README.md"]
 
 
 def local_folder(name: str, *, weights: bool = True) -> Path:
@@ -109,6 +110,7 @@ def load_tokenizer(folder: Path, name: str, *, trust_remote_code: bool = False) 
             raise FileNotFoundError("there is no tokenizer.json or vocabulary")
         return tokenizer
     except Exception as error:
+        refuse_code(error, name)
         raise FastdraftError(
             f"{name} has no readable tokenizer in {folder} ({_short(error)}). Put the tokenizer files beside the weights."
         ) from error
@@ -130,6 +132,7 @@ def load_model(folder: Path, name: str, *, device: str, dtype: str, trust_remote
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     except Exception as error:
+        refuse_code(error, name)
         raise FastdraftError(f"transformers cannot read {folder / 'config.json'}: {_short(error)}") from error
     refuse_unrewindable(config, name)
     needed = check_weights(folder).total() * _DTYPES[dtype].itemsize
@@ -149,6 +152,7 @@ def load_model(folder: Path, name: str, *, device: str, dtype: str, trust_remote
             f"{name} does not fit into the memory of {device}. Use a smaller dtype or the CPU."
         ) from error
     except Exception as error:
+        refuse_code(error, name)
         raise FastdraftError(f"transformers cannot load {name} from {folder}: {_short(error)}") from error
     # transformers would fill the gaps with random numbers.
     if missing := sorted(info["missing_keys"]):
@@ -156,6 +160,19 @@ def load_model(folder: Path, name: str, *, device: str, dtype: str, trust_remote
             f"{folder} lacks {len(missing)} of the weights of {name}, such as {missing[0]}. Copy or download the model again."
         )
     return model
+
+
+def refuse_code(error: Exception, name: str) -> None:
+    """Nothing, unless ``error`` is transformers' own refusal to run code that comes with the model ``name``.
+
+    Raises:
+        FastdraftError: it is; the message names the option.
+    """
+    if isinstance(error, ValueError) and "trust_remote_code" in str(error):
+        raise FastdraftError(
+            f"{name} comes with Python code of its own, which is not run unasked. Read it, and if you trust it, add "
+            "--trust-remote-code."
+        ) from error
 
 
 def _weight_files(folder: Path) -> list[Path]:

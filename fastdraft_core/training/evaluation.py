@@ -138,6 +138,8 @@ def stage_acceptance(
     sources: Mapping[str, str],
     seed: int,
     evaluation: Evaluation,
+    *,
+    trust_remote_code: bool = False,
 ) -> Iterator[Event]:
     """One ``StageAcceptance`` for each checkpoint folder in ``stages``, on prompts of held-out documents.
 
@@ -145,7 +147,7 @@ def stage_acceptance(
     too short to be prompts has no figure.
     """
     torch.set_num_threads(choose_threads())
-    tokenizer = load_tokenizer(target, "target")
+    tokenizer = load_tokenizer(target, "target", trust_remote_code=trust_remote_code)
     prompts: dict[str, list[list[int]]] = {}
     for source, digest in sources.items():
         if found := (yield from _prompts(corpus, source, digest, tokenizer, evaluation.prompts)):
@@ -154,7 +156,7 @@ def stage_acceptance(
         return
     device = choose_device()
     dtype = choose_dtype(device)
-    runtime = load_runtime(target, "target", tokenizer, device=device, dtype=dtype)
+    runtime = load_runtime(target, "target", tokenizer, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
     for stage, folder in stages.items():
         drafter = ModelDrafter(load_runtime(folder, stage, tokenizer, device=device, dtype=dtype))
         rates = {source: _acceptance(runtime, drafter, ids, seed, evaluation) for source, ids in prompts.items()}

@@ -43,7 +43,7 @@ def generation_speed(recipe: Recipe, device: Any, seconds: float) -> GenerationS
                 return None
             engine = choose_engine(section.engine, device.type, folder, name)
             if engine == "openvino" and is_converted(folder, name, ""):
-                write = stack.enter_context(openvino_writer(folder, name))
+                write = stack.enter_context(openvino_writer(folder, name, trust_remote_code=recipe.trust_remote_code))
             else:
                 engine, write = "torch", torch_writer(load_target(recipe, device))
         except FastdraftError:

@@ -7,6 +7,7 @@ to write for FT and its weights are here, it writes for five.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -98,7 +99,7 @@ def _config(recipe: Recipe) -> Any:
         check_context(recipe)
         return recipe_config(recipe)
     except FastdraftError as error:
-        if recipe.target is None:
+        if recipe.target is None or Path(recipe.target).is_dir():
             raise
         raise FastdraftError(
             f"{error.message} A plan needs no more of the target than its config.json: --set target=FOLDER."

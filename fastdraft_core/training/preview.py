@@ -18,7 +18,7 @@ from fastdraft_core.events import Previewed
 from fastdraft_core.pair import stop_ids
 from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe, Synthesis
 from fastdraft_core.training.stages import recipe_corpus
-from fastdraft_core.training.start import load_target, target_path
+from fastdraft_core.training.start import load_target, target_path, target_tokenizer
 from fastdraft_core.training.synthetic import chat_template, prompt_limit
 
 #: Documents that lie side by side are alike; of a source every so many are looked at.
@@ -33,11 +33,9 @@ def preview(recipe: Recipe, sources: Sequence[str], count: int) -> Iterator[Prev
     Raises:
         FastdraftError: a source is unknown or empty, the recipe has no target, or the target cannot be had.
     """
-    from transformers import AutoTokenizer
-
     if recipe.target is None:
         raise FastdraftError("This recipe trains a target and its tokenizer, so there are no tokens to show yet.")
-    tokenizer = AutoTokenizer.from_pretrained(target_path(recipe))
+    tokenizer = target_tokenizer(recipe)
     corpus = recipe_corpus(recipe)
     for name in sources:
         if name == TARGET_SOURCE:
@@ -54,7 +52,7 @@ def _written(recipe: Recipe, corpus: Corpus, tokenizer: Any, count: int) -> Iter
     if section is None:
         raise FastdraftError("The recipe has no [synthesis], so the target writes nothing.")
     template, limit = chat_template(recipe, section, tokenizer), prompt_limit(recipe, section)
-    stops = stop_ids(Path(target_path(recipe)), tokenizer)
+    stops = stop_ids(Path(target_path(recipe)), tokenizer, recipe.trust_remote_code)
     write = torch_writer(load_target(recipe))
     prompts = [
         (name, ids)

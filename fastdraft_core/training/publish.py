@@ -47,7 +47,13 @@ def publish(recipe: Recipe, folder: Path, output: Path) -> Generator[Event, None
         with (folder / "events.jsonl").open("ab") as events:
             corpus = recipe_corpus(recipe)
             for event in stage_acceptance(
-                Path(target_path(recipe)), stages, corpus, sources, recipe.seed, recipe.evaluation
+                Path(target_path(recipe)),
+                stages,
+                corpus,
+                sources,
+                recipe.seed,
+                recipe.evaluation,
+                trust_remote_code=recipe.trust_remote_code,
             ):
                 events.write(encode(event))
                 yield event
@@ -74,7 +80,9 @@ def _write(recipe: Recipe, folder: Path, checkpoint: Path, output: Path, why: st
     try:
         building = building_beside(output)
         model.save_pretrained(building)
-        AutoTokenizer.from_pretrained(checkpoint).save_pretrained(building)
+        # The target's, with its code where it has some.
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=recipe.trust_remote_code)
+        tokenizer.save_pretrained(building)
         (building / "README.md").write_text(model_card(recipe, model, _events(folder), why), encoding="utf-8")
         flush(building)
         install(building, output, folder)

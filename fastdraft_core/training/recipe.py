@@ -160,6 +160,9 @@ class Recipe(_Section, frozen=True):
     name: Annotated[str, Doc(description="Names the job folder.", pattern=r"^[A-Za-z0-9][\w.-]*$")]
     model: Annotated[ModelShape, Doc(description="The network to train.")]
     target: Annotated[str | None, Doc(description="The target of a draft: demo, a folder or a hub id.")] = None
+    trust_remote_code: Annotated[
+        bool, Doc(description="Run Python code that comes WITH the target. Only for a target you trust.")
+    ] = False
     sources: Annotated[
         dict[str, TextSource], Doc(description="Sources of text by name; code and text are built in.")
     ] = {}

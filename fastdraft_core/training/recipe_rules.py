@@ -35,6 +35,10 @@ def check(recipe: Recipe, where: str) -> None:
         _check_synthesis(recipe.synthesis, where)
     if (recipe.target is None) == (recipe.tokenizer is None):
         raise FastdraftError(f"{where}: give either target (to train a draft) or [tokenizer] (to train a target).")
+    if recipe.trust_remote_code and recipe.target is None:
+        raise FastdraftError(
+            f"{where}: trust_remote_code is about the code of a target, and there is none. Leave it out."
+        )
     if not recipe.stages:
         raise FastdraftError(f"{where}: there is no stage to run; add at least one of [pt], [cp], [ft] without skip.")
     _check_starts(recipe, where)

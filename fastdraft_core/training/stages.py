@@ -29,7 +29,13 @@ from fastdraft_core.training.loop import StageRun, droppable, train_stage
 from fastdraft_core.training.processes import check_same, check_shared, first_alone, make_accelerator, together
 from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe, Stage, num_steps, rows_per_step
 from fastdraft_core.training.samples import Samples, make_samples
-from fastdraft_core.training.start import check_context, load_target, starting_model, target_path
+from fastdraft_core.training.start import (
+    check_context,
+    load_target,
+    starting_model,
+    target_path,
+    target_tokenizer,
+)
 from fastdraft_core.training.stop import Stop
 from fastdraft_core.training.synthetic import synthetic_shard
 
@@ -48,6 +54,8 @@ def run_recipe(recipe: Recipe, folder: Path, *, only: str | None = None, stop: S
 
     # Our own events tell of progress.
     logging.disable_progress_bar()
+    if recipe.trust_remote_code:
+        yield Progress(what=f"code that comes with {recipe.target} runs here: the recipe says trust_remote_code = true")
     check_context(recipe)
     accelerator, stop = make_accelerator(), stop or Stop()
     with together(accelerator):
@@ -210,7 +218,7 @@ def _tokenizer(recipe: Recipe, folder: Path, corpus: Corpus) -> Generator[Event,
     from transformers import AutoTokenizer
 
     if recipe.target is not None:
-        return AutoTokenizer.from_pretrained(target_path(recipe))
+        return target_tokenizer(recipe)
     assert recipe.tokenizer is not None
     kept = folder / "tokenizer"
     if not (kept / "tokenizer.json").is_file():

@@ -11,14 +11,14 @@ from fastdraft_core.drafts.architecture import model_config, new_model, read_con
 from fastdraft_core.drafts.inheritance import inherited_config, inherited_model
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Progress
-from fastdraft_core.runtimes.torch_loading import load_model, local_folder
+from fastdraft_core.runtimes.torch_loading import load_model, load_tokenizer, local_folder
 from fastdraft_core.runtimes.torch_runtime import context_length
 from fastdraft_core.training.folders import find_checkpoint, last_checkpoint, stage_folder
 from fastdraft_core.training.precision import training_attention
 from fastdraft_core.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def starting_model(
@@ -96,7 +96,7 @@ def check_context(recipe: Recipe) -> None:
 def target_config(recipe: Recipe) -> Any:
     """The target's configuration; of a model that also sees or hears, the part that writes."""
     assert recipe.target is not None
-    return read_config(recipe.target).get_text_config()
+    return read_config(recipe.target, trust_remote_code=recipe.trust_remote_code).get_text_config()
 
 
 def target_path(recipe: Recipe) -> str:
@@ -105,7 +105,15 @@ def target_path(recipe: Recipe) -> str:
     return str(local_folder(recipe.target))
 
 
+def target_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
+    """The target's own tokenizer."""
+    folder = Path(target_path(recipe))
+    return load_tokenizer(folder, str(recipe.target), trust_remote_code=recipe.trust_remote_code)
+
+
 def load_target(recipe: Recipe, device: Any = None) -> PreTrainedModel:
     """The target as it decodes: on ``device``, which is this process's own, or the best one; in that device's dtype."""
     name = choose_device() if device is None else str(device)
-    return load_model(Path(target_path(recipe)), str(recipe.target), device=name, dtype=choose_dtype(name)).eval()
+    folder, trust = Path(target_path(recipe)), recipe.trust_remote_code
+    dtype = choose_dtype(name)
+    return load_model(folder, str(recipe.target), device=name, dtype=dtype, trust_remote_code=trust).eval()

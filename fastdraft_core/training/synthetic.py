@@ -64,7 +64,7 @@ def synthetic_shard(
     def write() -> Generator[Event, None, None]:
         plan = _plan(recipe, section, tokenizer, held_out=held_out)
         yield Progress(what=f"the target writes {plan.tokens:,} tokens ({side})")
-        stops = stop_ids(Path(target_path(recipe)), tokenizer)
+        stops = stop_ids(Path(target_path(recipe)), tokenizer, recipe.trust_remote_code)
         limit = prompt_limit(recipe, section)
         file = places.cache() / "synthesis" / name / "sequences.jsonl"
         with contextlib.ExitStack() as open_while_writing:
@@ -89,16 +89,16 @@ def _writer(
     recipe: Recipe, section: Synthesis, device: Any, file: Path, stack: contextlib.ExitStack
 ) -> Generator[Event, None, tuple[str, Writer]]:
     """Returns the engine and its writer, which lives as long as ``stack``. What ``file`` was begun with goes on."""
-    folder, name = Path(target_path(recipe)), str(recipe.target)
+    folder, name, trust = Path(target_path(recipe)), str(recipe.target), recipe.trust_remote_code
     asked = begun_with(file).get("engine", "auto") if section.engine == "auto" else section.engine
     engine = choose_engine(asked, device.type, folder, name)
     if engine == "vllm":
-        return engine, vllm_writer(folder)
+        return engine, vllm_writer(folder, trust_remote_code=trust)
     if engine == "openvino":
         if not is_converted(folder, name, ""):
             yield Progress(what=f"converting {name} to OpenVINO, once")
         try:
-            return engine, stack.enter_context(openvino_writer(folder, name))
+            return engine, stack.enter_context(openvino_writer(folder, name, trust_remote_code=trust))
         except FastdraftError as error:
             if asked != "auto":
                 raise

@@ -30,7 +30,8 @@ class _Engine:
 
     names_stop_in_tokens = True
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, trust_remote_code: bool) -> None:
+        assert not trust_remote_code
         assert Path(model).is_absolute()
         self._model = tiny_target()
 

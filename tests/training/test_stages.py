@@ -343,7 +343,7 @@ def test_pytorch_writes_where_openvino_cannot(tmp_path: Path, target: Path, monk
     """An architecture that cannot be converted is no reason to stop, unless OpenVINO was asked for."""
 
     @contextlib.contextmanager
-    def refuse(*_: object) -> Iterator[None]:
+    def refuse(*_: object, **__: object) -> Iterator[None]:
         raise FastdraftError("It cannot be converted.")
         yield
 
