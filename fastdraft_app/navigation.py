@@ -16,6 +16,11 @@ class Place:
     title: str
     about: str
 
+    @property
+    def binding(self) -> str:
+        """The id of its key."""
+        return f"app.go-{self.mode}"
+
 
 PLACES = (
     Place("1", "live", "live", "one prompt decoded both ways, side by side"),
@@ -36,7 +41,7 @@ def bindings() -> list[BindingType]:
             place.key,
             f"switch_mode('{place.mode}')",
             place.title,
-            id=f"app.go-{place.mode}",
+            id=place.binding,
             show=len(PLACES) > 1,
             tooltip=f"{place.title} screen: {place.about}",
         )

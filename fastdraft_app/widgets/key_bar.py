@@ -13,10 +13,10 @@ from fastdraft_app.navigation import PLACES
 from fastdraft_app.palette import marks
 from fastdraft_app.widgets.line import TextLine
 
-ALWAYS = ("help", "quit")
-"""What is shown however narrow the line is."""
-SCREENS = tuple(place.title for place in PLACES)
-"""What is always shown where the line is wide."""
+ALWAYS = ("app.help", "app.quit")
+"""The ids of what is shown however narrow the line is."""
+SCREENS = tuple(place.binding for place in PLACES)
+"""Those of what is always shown where the line is wide."""
 WIDE = 140
 
 
@@ -55,7 +55,7 @@ class KeyBar(TextLine):
     def _changed(self, _: object) -> None:
         keys = [active for active in self.screen.active_bindings.values() if active.binding.show]
         entries = [
-            (active[0].binding.description, self._entry(active))
+            (active[0].binding.id or "", self._entry(active))
             for active in (list(group) for _, group in groupby(keys, _group))
         ]
         self.show(choose(entries, self.size.width))
@@ -80,16 +80,19 @@ class KeyBar(TextLine):
 
 
 def choose(entries: list[tuple[str, Content]], width: int) -> Content:
-    """The entries that fit ``width``, in order; help, quit, and on a wide line the screens come before the others."""
+    """Of the entries, each with the id of its key, those that fit ``width``, in order.
+
+    Help, quit, and on a wide line the screens come before the others.
+    """
     always, close = ((*ALWAYS, *SCREENS), SCREENS[:-1]) if width >= WIDE else (ALWAYS, ())
     # The screens stand close to each other, which leaves room for one more key of the present one.
-    spaced = [(name, entry + (" " if name in close else "  ")) for name, entry in entries]
-    room = width + 2 - sum(entry.cell_length for name, entry in spaced if name in always)
+    spaced = [(key, entry + (" " if key in close else "  ")) for key, entry in entries]
+    room = width + 2 - sum(entry.cell_length for key, entry in spaced if key in always)
     chosen = []
-    for name, entry in spaced:
-        if name not in always:
+    for key, entry in spaced:
+        if key not in always:
             room -= entry.cell_length
-        if name in always or room >= 0:
+        if key in always or room >= 0:
             chosen.append(entry)
     return Content("").join(chosen).rstrip()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from textual.content import Content
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -11,10 +12,11 @@ from fastdraft_app.app import FastdraftApp
 from fastdraft_app.palette import STATES
 from fastdraft_app.screens.help import HelpScreen
 from fastdraft_app.screens.live import LiveScreen
+from fastdraft_app.screens.sweep import SweepScreen
 from fastdraft_app.session import Phase
 from fastdraft_app.settings import Settings
 from fastdraft_app.themes import BASIC, DARK, LIGHT
-from fastdraft_app.widgets.key_bar import KeyBar
+from fastdraft_app.widgets.key_bar import WIDE, KeyBar, choose
 from fastdraft_core import places
 
 from .conftest import MakeApp
@@ -162,3 +164,30 @@ async def test_a_wide_key_bar_has_every_screen_and_keys_of_this_one(app: Fastdra
         assert "s slow" in bar.text
         assert bar.text.endswith("q quit")
         assert len(bar.text) <= bar.size.width
+
+
+async def test_a_key_that_is_called_like_a_screen_is_no_screen(app: FastdraftApp) -> None:
+    """The sweep screen's "enter live" stands apart from its neighbours as every key of a screen does."""
+    async with app.run_test(size=(160, 48)) as pilot:
+        await settled(pilot)
+        await pilot.press("2")
+        await wait_for(pilot, lambda: isinstance(app.screen, SweepScreen))
+        await pilot.pause()
+        bar = app.screen.query_one(KeyBar)
+        assert "enter live  m figure  g task" in bar.text
+        assert "1 live 2 sweep 3 train" in bar.text
+        # So it does beside the screens, which stand close to each other where the line is wide.
+        keys = [
+            ("points.live", Content("enter live")),
+            ("app.go-live", Content("1 live")),
+            ("app.quit", Content("q quit")),
+        ]
+        assert choose(keys, WIDE).plain == "enter live  1 live q quit"
+        assert choose(keys, WIDE - 1).plain == "enter live  1 live  q quit"
+
+
+def test_help_and_quit_go_last() -> None:
+    """However narrow the line is, they are there, and no key is shown in part."""
+    keys = [("live.run", Content("space run")), ("app.help", Content("? help")), ("app.quit", Content("q quit"))]
+    assert choose(keys, 25).plain == "space run  ? help  q quit"
+    assert choose(keys, 24).plain == "? help  q quit"
