@@ -109,13 +109,14 @@ def _as_before(folder: Path, stage: str, output: Path | None, device: str) -> tu
 
 def _train_here(folder: Path, json: bool) -> None:
     from fastdraft_core.jobs.describe import describe
-    from fastdraft_core.jobs.run import run_queued
+    from fastdraft_core.jobs.run import job_log, log_event, run_queued
     from fastdraft_core.training.stop import Interrupted, Stop
 
     stop = Stop()
     try:
-        with stop.on_signals():
+        with stop.on_signals(), job_log(folder):
             for event in run_queued(folder, stop):
+                log_event(event)
                 if json:
                     print_json(event)
                 else:

@@ -29,6 +29,7 @@ from fastdraft_core.training.stop import Stop
 
 logger = logging.getLogger(__name__)
 
+_LINE = "%(asctime)s %(message)s"
 #: What a job does once the device is its own.
 Work = Callable[[Recipe, Path, Record, Stop], Iterator[Event]]
 
@@ -138,11 +139,33 @@ def _end(folder: Path, state: State, reason: str = "") -> None:
         logger.exception("the end of the job (%s) could not be written down", state)
 
 
+@contextlib.contextmanager
+def job_log(folder: Path) -> Iterator[None]:
+    """For a job in the foreground: its ``log.txt`` holds what that of a process of its own would."""
+    handler = logging.FileHandler(folder / processes.LOG, encoding="utf-8")
+    handler.setFormatter(logging.Formatter(_LINE))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    except FastdraftError as error:
+        logger.info("%s", error.message)
+        raise
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def log_event(event: Event) -> None:
+    """One line of the log, for all but steps, which the events hold."""
+    if not isinstance(event, Step):
+        logger.info("%s", describe(event))
+
+
 def main(work: Work = train_and_publish) -> None:
     """Run the job of the folder that is named; exit code 0 finished, 1 failed, 130 asked to leave."""
     # A crash below Python leaves its reason in log.txt.
     faulthandler.enable()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format=_LINE)
     processes.lower_priority()
     if len(sys.argv) != 2:
         sys.exit("Give one job folder: python -m fastdraft_core.jobs.run FOLDER")
@@ -151,8 +174,7 @@ def main(work: Work = train_and_publish) -> None:
         with stop.on_signals():
             queue.adopt(folder)
             for event in run_queued(folder, stop, work):
-                if not isinstance(event, Step):
-                    logger.info("%s", describe(event))
+                log_event(event)
     except FastdraftError as error:
         logger.info("%s", error.message)
         sys.exit(1)

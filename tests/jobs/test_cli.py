@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -12,8 +14,10 @@ import pytest
 
 from fastdraft_core import places
 from fastdraft_core.events import JobEnded, JobStarted, decode_message
+from fastdraft_core.jobs import run
 from fastdraft_core.training.recipe import dump_recipe
 from tests.commands import Cli
+from tests.jobs import worker
 from tests.jobs.conftest import Submit
 from tests.jobs.tiny import state, tiny_recipe, wait_for, wait_for_state
 from tests.jobs.worker import works
@@ -104,6 +108,31 @@ def test_a_wrong_name_is_one_sentence(cli: Cli, command: str) -> None:
     assert (code, out) == (1, "")
     assert "no job 'nobody'" in err
     assert cli("jobs", command)[0] == 2
+
+
+def test_a_job_in_the_foreground_has_a_log(
+    cli: Cli, recipe_file: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The jobs screen shows the same lines of it as of a job in the background, after a failure the reason too."""
+    monkeypatch.setattr(run, "run_queued", partial(run.run_queued, work=worker.work))
+    for name in ("ACCELERATE_USE_CPU", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, "")
+    # As the command line sets it, where no test has handlers of its own.
+    caplog.set_level(logging.INFO)
+    folder = places.jobs() / "mine"
+    folder.mkdir(parents=True)
+    (folder / "fail").touch()
+    assert cli("train", recipe_file, "--device", "cpu")[0] == 1
+    (folder / "fail").unlink()
+    (folder / "end").touch()
+    code, out, _ = cli("train", recipe_file, "--device", "cpu")
+    assert code == 0
+    assert "started on cpu" in out
+    lines = (folder / "log.txt").read_text().splitlines()
+    assert sum("started on cpu" in line for line in lines) == 2
+    assert sum("It was told to fail." in line for line in lines) == 1
+    logging.getLogger("fastdraft").info("afterwards")
+    assert (folder / "log.txt").read_text().splitlines() == lines
 
 
 def test_a_background_job_has_its_place(cli: Cli, recipe_file: str, tmp_path: Path) -> None:
