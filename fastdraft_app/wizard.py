@@ -18,6 +18,7 @@ from fastdraft_core.catalog import resolve
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.files import write_atomic
 from fastdraft_core.training.recipe import STAGES, ModelShape, Recipe, dump_recipe, load_recipe, parse_recipe
+from fastdraft_core.weights import is_ir_alone
 
 FIRST_RECIPE = "demo-tiny"
 FIRST_NAME = "my-draft"
@@ -163,11 +164,6 @@ class Answers:
             _place().unlink()
 
 
-def is_converted(folder: Path) -> bool:
-    """Whether a model folder holds an OpenVINO IR alone."""
-    return (folder / "openvino_model.bin").is_file() and not any(folder.glob("*.safetensors"))
-
-
 def free_name(name: str) -> str:
     """``name``, with a number where a job is called so already."""
     taken, number, found = places.jobs(), 1, name
@@ -203,7 +199,7 @@ def _no_rule(answers: Answers) -> None:
 
 def _check_target(answers: Answers) -> None:
     folder = Path(resolve(answers.text(FIELDS["target"]).strip()))
-    if is_converted(folder):
+    if is_ir_alone(folder):
         raise ValueError(
             "This is an OpenVINO IR, and no draft can be trained for one: give the model that it was made of."
         )

@@ -9,13 +9,14 @@ from pathlib import Path
 import psutil
 
 from fastdraft_app.text import count, size
-from fastdraft_app.wizard import Answers, is_converted, parameters
+from fastdraft_app.wizard import Answers, parameters
 from fastdraft_app.wizard_fields import DEVICE, FIELDS, STEPS, Field
 from fastdraft_app.wizard_sources import described, origin
 from fastdraft_app.wizard_values import get_value, read
 from fastdraft_core import places
 from fastdraft_core.published import TARGETS, KnownTarget
 from fastdraft_core.shelf import BYTES_A_WEIGHT, ShelfModel, drafts_for, memory
+from fastdraft_core.weights import is_ir_alone
 
 _ONE = "accelerate launch --num_processes {processes} -m fastdraft_core.cli train RECIPE.toml"
 _SEVERAL = (
@@ -133,7 +134,7 @@ def _of_target(answers: Answers, known: Known) -> Iterator[str]:
         if needs:
             yield _room(needs["bf16"])
         yield f"{len(drafts_for(target, known.models))} drafts here fit it"
-    others = (model for model in known.models if not is_converted(model.folder))
+    others = (model for model in known.models if not is_ir_alone(model.folder))
     targets = [model.name for model in others if drafts_for(model, known.models) or model.place != "jobs"]
     yield f"Here are: {', '.join(targets[:8])}"
 

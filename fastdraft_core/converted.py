@@ -12,7 +12,8 @@ import msgspec
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.files import remember, remembered
-from fastdraft_core.openvino_ir import WeightFormat, convert, is_ir
+from fastdraft_core.openvino_ir import WeightFormat, convert
+from fastdraft_core.weights import has_source, is_ir, is_ir_alone
 
 #: Converting more than this for the first time takes longer than anybody waits unasked.
 _QUICK_BYTES = 2 << 30
@@ -37,7 +38,7 @@ def ir_of(
     Raises:
         FastdraftError: it cannot be converted, or other ``weights`` are asked of a ready IR.
     """
-    if is_ir(folder) and not _has_source(folder):
+    if is_ir_alone(folder):
         if weights:
             raise FastdraftError(
                 f"{name} is an OpenVINO model already and its weights stay as they are. Leave --weights out, or give the "
@@ -61,7 +62,7 @@ def ir_of(
 
 def is_converted(folder: Path, name: str, weights: str) -> bool:
     """Whether ``ir_of`` would be quick. A file that was never read for its hash has no conversion either."""
-    if is_ir(folder) and not _has_source(folder):
+    if is_ir_alone(folder):
         return True
     known = all(_seen_hash(file) for file in _files(folder))
     return known and is_ir(_place(folder, name, WeightFormat.parse(weights or "original")))
@@ -89,12 +90,8 @@ def _place(folder: Path, name: str, weights: WeightFormat) -> Path:
     return places.cache() / "openvino" / f"{short}-{source_key(folder)}-{weights.slug}"
 
 
-def _has_source(folder: Path) -> bool:
-    return any(folder.glob("*.safetensors"))
-
-
 def _files(folder: Path) -> list[Path]:
-    weights = _SOURCES if _has_source(folder) else ("openvino_model.*", "config.json")
+    weights = _SOURCES if has_source(folder) else ("openvino_model.*", "config.json")
     return sorted({file for pattern in weights for file in folder.glob(pattern)})
 
 

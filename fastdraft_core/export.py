@@ -15,13 +15,13 @@ from fastdraft_core.openvino_ir import (
     WeightFormat,
     building,
     convert_tokenizer,
-    is_ir,
     load_for,
     needed_bytes,
     write_ir,
 )
 from fastdraft_core.pair import check_vocabularies
 from fastdraft_core.runtimes.torch_loading import load_tokenizer, local_folder
+from fastdraft_core.weights import is_ir
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

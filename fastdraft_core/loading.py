@@ -14,13 +14,13 @@ from fastdraft_core.converted import ir_of, source_key, takes_long
 from fastdraft_core.devices import choose_device, choose_dtype, choose_threads
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.load_options import LoadOptions
-from fastdraft_core.openvino_ir import is_ir
 from fastdraft_core.quiet import crowded, load
 from fastdraft_core.runtime_choice import TITLES, Choice, Speed, faster, measure, only, pair_key, remember, remembered
 from fastdraft_core.runtimes.base import Runtime
 from fastdraft_core.runtimes.openvino_loading import KV_PRECISIONS, OpenVinoOptions, choose_openvino_device, load_ir
 from fastdraft_core.runtimes.torch_loading import load_model
 from fastdraft_core.runtimes.torch_runtime import TorchRuntime
+from fastdraft_core.weights import is_ir_alone
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -86,7 +86,7 @@ class Loader:
             if runtime := _KINDS.get(device.rstrip(".:0123456789")):
                 return Choice(runtime, f"only {TITLES[runtime]} uses the device {device}")
         for source in self._sources():
-            if is_ir(source.folder) and not any(source.folder.glob("*.safetensors")):
+            if is_ir_alone(source.folder):
                 return Choice("openvino", f"{source.name} is an OpenVINO model")
         if options.weights or options.draft_weights or options.kv_precision:
             return Choice("openvino", "only OpenVINO has weight formats and key-value precisions")

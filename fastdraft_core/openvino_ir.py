@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.runtimes.openvino_loading import MODEL_FILE
 from fastdraft_core.runtimes.torch_loading import check_weights, load_model, load_tokenizer, stored_dtype
+from fastdraft_core.weights import MODEL_FILE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -90,11 +90,6 @@ class WeightFormat:
     def bits(self) -> int:
         """Bits of most weights; 0 for floats."""
         return {"int8": 8, "int4": 4}.get(self.kind.partition("_")[0], 0)
-
-
-def is_ir(folder: Path) -> bool:
-    """Whether ``folder`` holds a converted model."""
-    return (folder / MODEL_FILE).is_file() and (folder / MODEL_FILE).with_suffix(".bin").is_file()
 
 
 def convert(

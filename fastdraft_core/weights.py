@@ -1,4 +1,4 @@
-"""How many parameters a model folder holds, read from headers alone: safetensors, or the graph of an OpenVINO IR."""
+"""What a model folder holds: safetensors or an OpenVINO IR, by its files; and how many parameters, by their headers alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import msgspec
 
 #: Of a checkpoint: what its training goes on from. Its tensors are no weights of the model.
 TRAINER = "trainer.safetensors"
-_IR = "openvino_model.xml"
+#: The graph of an IR; its weights lie beside it.
+MODEL_FILE = "openvino_model.xml"
 _LARGEST_HEADER = 64 << 20
 _LARGEST_GRAPH = 256 << 20
 #: A constant of the graph as OpenVINO writes it: type, shape, and where its bytes lie in the .bin file.
@@ -21,12 +22,27 @@ _CONSTANT = re.compile(rb'<data element_type="(\w+)" shape="([\d, ]*)" offset="(
 _WEIGHT_TYPES = frozenset({b"f32", b"f16", b"bf16", b"u8", b"i8", b"u4", b"i4", b"nf4"})
 
 
+def is_ir(folder: Path) -> bool:
+    """Whether ``folder`` holds a converted model."""
+    return (folder / MODEL_FILE).is_file() and (folder / MODEL_FILE).with_suffix(".bin").is_file()
+
+
+def has_source(folder: Path) -> bool:
+    """Whether ``folder`` holds weights that PyTorch runs, and that can be converted."""
+    return any(folder.glob("*.safetensors"))
+
+
+def is_ir_alone(folder: Path) -> bool:
+    """Whether a converted model is all that ``folder`` holds: only OpenVINO runs it, and nothing is made of it."""
+    return is_ir(folder) and not has_source(folder)
+
+
 def count_parameters(folder: Path) -> int | None:
     """Weights of the model in ``folder``; None where there are none, or a file is damaged."""
     files = [file for file in folder.glob("*.safetensors") if file.name != TRAINER]
     counts = [_in_safetensors(file, *stamp(file)) for file in files]
     if not files:
-        counts = [_in_graph(folder / _IR, *stamp(folder / _IR))]
+        counts = [_in_graph(folder / MODEL_FILE, *stamp(folder / MODEL_FILE))]
     return sum(counts) or None if all(number >= 0 for number in counts) else None
 
 

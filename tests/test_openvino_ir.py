@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from fastdraft_core import openvino_ir
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.openvino_ir import WeightFormat, convert, is_ir
+from fastdraft_core.openvino_ir import WeightFormat, convert
+from fastdraft_core.weights import MODEL_FILE, is_ir
 from tests.folders import WIDTH, write_model
 from tests.runtimes.models import small_model
 
@@ -35,7 +36,7 @@ def _logits(folder: Path, ids: list[int] = IDS) -> torch.Tensor:
     """Logits ``[len(ids), V]`` of an IR, computed in float32."""
     import openvino
 
-    request = openvino.Core().compile_model(folder / openvino_ir.MODEL_FILE, "CPU", F32).create_infer_request()
+    request = openvino.Core().compile_model(folder / MODEL_FILE, "CPU", F32).create_infer_request()
     count = len(ids)
     feed = {
         "input_ids": np.array([ids]),

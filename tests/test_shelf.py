@@ -10,6 +10,7 @@ import pytest
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.shelf import ShelfModel, delete, drafts_for, memory, shelf, targets_for, vocabulary
+from fastdraft_core.weights import is_ir, is_ir_alone
 
 
 def write(folder: Path, tokens: dict[str, int] | None, weights: int = 100, name: str = "LlamaForCausalLM") -> Path:
@@ -85,6 +86,17 @@ def test_an_ir_is_weighed_by_parameters_and_never_drafts_for_its_source(
     for target in (models["target"], ir):
         assert [one.folder.name for one in drafts_for(target, models.values())] == ["draft-int8-ov"]
     assert [one.folder.name for one in targets_for(draft, models.values())] == ["target-int8-ov", "target"]
+
+
+def test_an_ir_is_told_from_its_source(tmp_path: Path) -> None:
+    """Wizard, loading and conversion ask the same: is there an IR, whole, and is it all that there is?"""
+    folder = write_ir(tmp_path / "ir", {"a": 0, "b": 1}, 20, 10)
+    assert (is_ir(folder), is_ir_alone(folder)) == (True, True)
+    (folder / "model.safetensors").touch()
+    assert (is_ir(folder), is_ir_alone(folder)) == (True, False)
+    (folder / "model.safetensors").unlink()
+    (folder / "openvino_model.bin").unlink()
+    assert (is_ir(folder), is_ir_alone(folder)) == (False, False)
 
 
 def test_figures_come_from_the_files(models: dict[str, ShelfModel]) -> None:

@@ -27,12 +27,10 @@ from fastdraft_core.runtimes.openvino_runtime import OpenVinoRuntime, Passes
 from fastdraft_core.runtimes.openvino_stateful import StatefulPasses
 from fastdraft_core.runtimes.openvino_unrolled import unroll
 from fastdraft_core.runtimes.torch_runtime import context_length, has_windows, refuse_unrewindable
+from fastdraft_core.weights import MODEL_FILE
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
-
-#: The model of an IR folder; its weights lie beside it.
-MODEL_FILE = "openvino_model.xml"
 
 _log = logging.getLogger("fastdraft.openvino")
 _WORKING_BYTES = 256 << 20
