@@ -3,7 +3,7 @@
 Costs are read from real decoding, not from a loop of bare passes: sampling, the other model's use of the caches and
 growing contexts are in them. A probe decodes with changing block lengths, so that all of them are measured side by
 side. It keeps each for some blocks: after a change of shapes OpenVINO prepares its passes anew, which doubles the cost of
-the first block (seen: 5.4 against 2.8 ms) and which decoding at one gamma never pays.
+the first block (seen: 5.4 against 2.8 ms) and which decoding at one gamma pays once a text.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -44,13 +44,14 @@ class Costs:
 
     ``verify[n - 1]`` is v(n), a target pass over n tokens; v(1) lacks of 1 what sampling takes. ``draft[n - 1]`` is c, one
     draft step with its sampling, in blocks of n: what a block takes once is spread over its steps. ``overhead`` is what else
-    a block takes.
+    a block takes. ``first`` is what the first block of a text takes more than the others.
     """
 
     step_seconds: float
     verify: list[float]
     draft: list[float]
     overhead: float
+    first: float = 0.0
 
 
 class PacedDrafter:
@@ -120,7 +121,7 @@ class Probe:
         return self.enough and all(self._known(width) for width in range(1, self._max_gamma + 1))
 
     def _known(self, width: int) -> bool:
-        seconds = [b.draft_seconds + b.verify_seconds for b in self.blocks if len(b.drafted) == width]
+        seconds = [_seconds(block) for block in self.blocks if len(block.drafted) == width]
         error = statistics.stdev(seconds) / math.sqrt(len(seconds))
         return error <= _ERROR * statistics.fmean(seconds) or len(seconds) >= _MOST_BLOCKS
 
@@ -128,7 +129,14 @@ class Probe:
         """The costs seen so far."""
         seen = self._seen()
         alone = [block for block in self._others if not seen[len(block.drafted)]]
-        return costs_of(self.baseline, self.blocks + alone, self._max_gamma)
+        found = costs_of(self.baseline, self.blocks + alone, self._max_gamma)
+        return replace(found, first=self._more_after_a_change() / found.step_seconds)
+
+    def _more_after_a_change(self) -> float:
+        """Seconds that a block after one of another length takes more, as the first block of a text does after the prompt."""
+        usual = {width: _mean([_seconds(b) for b in self.blocks if len(b.drafted) == width]) for width in self._seen()}
+        more = [_seconds(b) - usual[len(b.drafted)] for b in self._others if len(b.drafted) in usual]
+        return max(0.0, statistics.median(more)) if more else 0.0
 
     def _seen(self) -> Counter[int]:
         return Counter(len(block.drafted) for block in self.blocks)
@@ -151,6 +159,10 @@ def costs_of(baseline: Sequence[Pass], blocks: Sequence[Pass], max_gamma: int) -
     draft = [drafting.get(width, 0.0) for width in nearest]
     overhead = _mean([p.overhead_seconds for p in blocks])
     return Costs(step, verify, draft, overhead / step)
+
+
+def _seconds(block: Pass) -> float:
+    return block.draft_seconds + block.verify_seconds
 
 
 def _mean(seconds: Sequence[float]) -> float:

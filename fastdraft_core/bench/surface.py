@@ -77,14 +77,18 @@ def expected_blocks(texts: Iterable[Sequence[float]], gamma: int) -> Blocks:
 def predicted(
     texts: Sequence[Sequence[float]], costs: Costs, *, draft: str, gamma: int, temperature: float, task: str
 ) -> PointPredicted:
-    """Tokens over what their expected blocks cost: tau / (v(gamma + 1) + gamma·c + overhead), shorter last blocks included."""
+    """Tokens over what their expected blocks cost: tau / (v(gamma + 1) + gamma·c + overhead).
+
+    Shorter last blocks are in it, and in the overhead what the first block of a text takes more.
+    """
     blocks = expected_blocks(texts, gamma)
     verify = sum(n * costs.verify[width] for width, n in enumerate(blocks.by_width)) / blocks.count
     drafted = blocks.drafted / blocks.count
     drafting = (
         sum(width * n * costs.draft[width - 1] for width, n in enumerate(blocks.by_width) if width) / blocks.count
     )
-    total = verify + drafting + costs.overhead
+    overhead = costs.overhead + costs.first * len(texts) / blocks.count
+    total = verify + drafting + overhead
     return PointPredicted(
         draft=draft,
         gamma=gamma,
@@ -98,7 +102,7 @@ def predicted(
             drafted=drafted,
             draft=drafting / drafted if drafted else 0.0,
             verify=verify,
-            overhead=costs.overhead,
+            overhead=overhead,
             break_even=break_even_acceptance(total, drafted) if drafted else 0.0,
         ),
     )

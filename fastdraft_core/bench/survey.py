@@ -67,22 +67,30 @@ class Survey:
 
         Where whole texts would take longer than ``until``, drafts are probed on the beginnings alone.
         """
-        check()
         request, begun = self._group.request(number, repeat), time.monotonic()
+        # As in the turns of measured points, every other baseline follows one: its first passes find everything prepared.
+        baseline_last = bool(repeat) and number % 2 == 1
+        if not baseline_last:
+            self._run_baseline(request, repeat, check)
+        now, probed = time.monotonic(), request
+        if now + (now - begun) * len(self._probes) > until:
+            short = _SHORT_PROBE * max(self._gammas)
+            probed = replace(request, max_new_tokens=min(request.max_new_tokens, short))
+        for name, probe in self._probes.items():
+            check()
+            text = [] if probe.precise else probe.run(probed)
+            if not repeat:
+                self._texts[name].append(number)
+                self._written[name, number] = self._read_from(text, number)
+        if baseline_last:
+            self._run_baseline(request, repeat, check)
+
+    def _run_baseline(self, request: Request, repeat: int, check: Callable[[], None]) -> None:
+        check()
         records = list(self._pair.decode("ar", request, 0))
         self._baseline += [record for record in records if isinstance(record, Pass)]
         if not repeat:
             self._emitted.append([token for record in records for token in record.emitted])
-        now = time.monotonic()
-        if now + (now - begun) * len(self._probes) > until:
-            short = _SHORT_PROBE * max(self._gammas)
-            request = replace(request, max_new_tokens=min(request.max_new_tokens, short))
-        for name, probe in self._probes.items():
-            check()
-            text = [] if probe.precise else probe.run(request)
-            if not repeat:
-                self._texts[name].append(number)
-                self._written[name, number] = self._read_from(text, number)
 
     def told(self) -> Iterator[Event]:
         """Costs and the predicted surface of every draft that was probed."""
@@ -102,6 +110,7 @@ class Survey:
                 verify=costs.verify,
                 draft=statistics.fmean(costs.draft),
                 overhead=costs.overhead,
+                first=costs.first,
             )
             fates = [self._fate(name, number, likely[number] if likely else None) for number in numbers]
             for gamma in self._gammas:

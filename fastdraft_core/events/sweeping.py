@@ -87,10 +87,10 @@ class RepeatDropped(Event, frozen=True):
 
 
 class CostsMeasured(Event, frozen=True):
-    """What passes cost on one task, from real decoding: medians, in autoregressive steps of ``step_seconds``.
+    """What passes cost on one task, from real decoding: means, in autoregressive steps of ``step_seconds``.
 
     ``verify[n - 1]`` is v(n), a target pass over n tokens; ``draft`` is c, one draft step; ``overhead`` is everything
-    else in a block.
+    else in a block; ``first`` is what the first block of a text takes more.
     """
 
     task: str
@@ -100,6 +100,7 @@ class CostsMeasured(Event, frozen=True):
     verify: list[float]
     draft: float
     overhead: float
+    first: float = 0.0
 
 
 class SweepPoint(Event, frozen=True):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from fastdraft_core.bench.costs import Costs, PacedDrafter, Probe, costs_of, measure_costs, predict
+from fastdraft_core.bench.surface import expected_blocks, predicted
 from fastdraft_core.decoding.autoregressive import autoregressive
 from fastdraft_core.decoding.drafters import ModelDrafter
 from fastdraft_core.decoding.records import Pass, Request
@@ -100,3 +101,17 @@ def test_the_prediction_uses_measured_costs() -> None:
     passes = [Pass([1, 2, 3, 4], 2, 1, 9, 1.0, 0.0, 0.0, 0.1, 9)]
     costs = Costs(step_seconds=1.0, verify=[1.0, 1.1, 1.2, 1.3, 1.4], draft=[0.25] * 4, overhead=0.0)
     assert predict(passes, costs, 4) == pytest.approx(2 / 2.5)
+
+
+def test_the_first_block_of_a_text_costs_what_it_takes_more(pair: Pair) -> None:
+    """A block after one of another length finds nothing prepared; decoding at one gamma has one such block a text."""
+    probe = Probe(pair, 2)
+    probe.baseline = [block(0, 0.0, 0.01, 0.0)]
+    probe.blocks = [block(1, 0.001, 0.011, 0.0), block(2, 0.002, 0.012, 0.0)]
+    probe._others = [block(1, 0.001, 0.015, 0.0), block(2, 0.002, 0.018, 0.0), block(1, 0.001, 0.016, 0.0)]
+    costs = probe.costs()
+    assert costs.first == pytest.approx(0.5), "5 ms, the median of 4, 6 and 5"
+    without = predicted([[0.5] * 20] * 3, replace(costs, first=0.0), draft="S", gamma=2, temperature=0.0, task="code")
+    found = predicted([[0.5] * 20] * 3, costs, draft="S", gamma=2, temperature=0.0, task="code")
+    blocks = expected_blocks([[0.5] * 20] * 3, 2).count
+    assert found.tau / found.speedup - without.tau / without.speedup == pytest.approx(0.5 * 3 / blocks)
