@@ -15,6 +15,7 @@ import torch
 
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event
+from fastdraft_core.training.pages import keep_pages
 from fastdraft_core.training.stop import Interrupted
 
 _T = TypeVar("_T")
@@ -39,6 +40,8 @@ def make_accelerator() -> Any:
     torch.set_num_threads(choose_threads())
     # Where there is nothing but a CPU, accelerate joins several processes only if told so: each would train alone.
     cpu = choose_device() == "cpu"
+    if cpu:
+        keep_pages()
     return Accelerator(cpu=cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)])
 
 
