@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastdraft_core.data.memory import memory_for
 from fastdraft_core.data.writers import Writer
 from fastdraft_core.errors import FastdraftError
 
@@ -40,8 +41,10 @@ def openvino_writer(folder: Path, name: str, *, trust_remote_code: bool = False)
     process.start()
     theirs.close()
 
-    def answer() -> Any:
+    def answer(*asked: Any) -> Any:
         try:
+            if asked:
+                ours.send(asked)
             kind, value = ours.recv()
         except (EOFError, ConnectionError) as error:
             process.join()
@@ -66,12 +69,12 @@ def openvino_writer(folder: Path, name: str, *, trust_remote_code: bool = False)
         *,
         vocab_size: int | None = None,
     ) -> list[list[int] | None]:
-        ours.send((prompts, temperatures, new_tokens, stops, seed, vocab_size))
-        rows: list[list[int] | None] = answer()
+        rows: list[list[int] | None] = answer(prompts, temperatures, new_tokens, stops, seed, vocab_size)
         return rows
 
     try:
-        answer()
+        with memory_for(f"{name} on OpenVINO", 'Close other programs, or set synthesis.engine = "torch".'):
+            answer()
         yield write
     finally:
         # It may be in the middle of a batch that nobody waits for any more.

@@ -105,11 +105,15 @@ def test_the_process_writes_and_ends_with_its_context(folder: Path) -> None:
     assert not child.is_running()
 
 
-def test_a_process_that_dies_is_a_sentence(folder: Path) -> None:
-    """Killed from outside, as the system does where memory is short, or ended by itself."""
+@pytest.mark.parametrize("gone", [True, False], ids=["before it is asked", "while it is asked"])
+def test_a_process_that_is_killed_was_out_of_memory(folder: Path, gone: bool) -> None:
+    """As the system does where memory is short; synthesis then says what to lower."""
     with openvino_writer(folder, "tiny") as write:
         (child,) = _writing(psutil.Process())
         child.kill()
+        # Not waited for: how it ended is for its parent to hear.
+        while gone and child.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
         with pytest.raises(MemoryError):
             write(prompts(), np.zeros(len(LENGTHS)), 8, set(), 1)
 
