@@ -99,7 +99,7 @@ def test_a_process_has_the_target_on_its_own_device(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(start, "target_path", lambda recipe: "/target")
     monkeypatch.setattr(start, "choose_dtype", lambda device: "bfloat16")
     start.load_target(tiny_recipe(), torch.device("xpu", 3))
-    assert asked == [{"device": "xpu:3", "dtype": "bfloat16"}]
+    assert asked == [{"device": "xpu:3", "dtype": "bfloat16", "trust_remote_code": False}]
 
 
 def test_every_process_honours_the_device(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
