@@ -170,7 +170,15 @@ def _writing(parent: psutil.Process) -> list[psutil.Process]:
     """The children that write; Python's own helper beside them ends by itself."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if found := [c for c in parent.children() if "spawn_main" in " ".join(c.cmdline())]:
+        if found := [child for child in parent.children() if "spawn_main" in _command(child)]:
             return found
         time.sleep(0.05)
     return []
+
+
+def _command(process: psutil.Process) -> str:
+    # One that ended has none, and other tests may have left such children.
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
