@@ -245,7 +245,7 @@ def _with_safe_threads(options: OpenVinoOptions, config: PretrainedConfig) -> Op
     width = getattr(config, "intermediate_size", None)
     if options.device != "cpu" or not width or not has_amx() or choose_dtype("cpu", options.dtype) != "bfloat16":
         return options
-    return replace(options, threads=max(1, min(options.threads, width // _AMX_BLOCK)))
+    return replace(options, threads=min(options.threads, -(-width // _AMX_BLOCK)))
 
 
 def _compute_dtype(options: OpenVinoOptions) -> str:
