@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from fastdraft_core.catalog import resolve
+from fastdraft_core.data.generation import Batch
 from fastdraft_core.data.openvino_writer import openvino_writer
 from fastdraft_core.data.writers import Writer, torch_writer
 from fastdraft_core.decoding.records import Pass, Request
@@ -125,7 +126,7 @@ def ours(writer: Writer, new_tokens: int, stops: frozenset[int], vocab_size: int
 
     def write(job: Job) -> int:
         heat = np.full(len(job.prompts), job.temperature)
-        rows = writer(job.prompts, heat, new_tokens, stops, job.seed, vocab_size=vocab_size)
+        rows = writer(Batch(job.prompts, heat, new_tokens, stops, job.seed, vocab_size))
         return sum(len(row) - len(prompt) for row, prompt in zip(rows, job.prompts, strict=True) if row is not None)
 
     return write

@@ -93,8 +93,8 @@ def test_a_target_that_invents_nothing_is_one_sentence(recipe: Recipe, monkeypat
     """Of what a target invents, all may be unusable: then there is nothing that it could go on from."""
     recipe = _magpie(recipe, "Q {% for m in messages %}{{ m.content }}{% endfor %} A", monkeypatch)
 
-    def endless(prompts: Any, *asked: Any, **given: Any) -> list[None]:
-        return [None for _ in prompts]
+    def endless(batch: Batch) -> list[None]:
+        return [None for _ in batch.prompts]
 
     monkeypatch.setattr(previews, "torch_writer", lambda model: endless)
     with pytest.raises(FastdraftError, match="There is no prompt to show"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,20 +18,36 @@ if TYPE_CHECKING:
 
     from fastdraft_core.runtimes.openvino_batch import PagedBatch
 
-Ids = Sequence[Sequence[int]] | npt.NDArray[np.int64]
+#: A whole row, prompt and what was written; None where it came to nothing.
+Row = list[int] | None
 #: Prompts are read in passes of about so many tokens, which bounds what a pass keeps beside keys and values.
 _READ_TOKENS = 4096
 #: Where rows that ended are cut out of the cache by copying the others, this share of them has to have ended.
 _WORTH_COPYING = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Prompts to continue together, each by at most ``new_tokens`` and up to its own first of ``stops``.
+
+    ``temperatures`` are one a prompt, 0 is greedy. Ids from ``vocab_size`` on, which pad a model's logits, are never drawn.
+    """
+
+    prompts: Sequence[Sequence[int]] | npt.NDArray[np.int64]
+    temperatures: npt.NDArray[np.float64]
+    new_tokens: int
+    stops: Collection[int]
+    seed: int
+    vocab_size: int | None = None
+
+
 class _Rows:
     """The rows of a batch as they grow; each ends at its own first stop, at its length, or where logits are no numbers."""
 
-    def __init__(self, prompts: Ids, new_tokens: int, stops: Collection[int]) -> None:
-        self.ids: list[list[int]] = [list(map(int, prompt)) for prompt in prompts]
+    def __init__(self, batch: Batch) -> None:
+        self.ids: list[list[int]] = [list(map(int, prompt)) for prompt in batch.prompts]
         self.lengths = [len(row) for row in self.ids]
-        self._new_tokens, self._stops = new_tokens, stops
+        self._new_tokens, self._stops = batch.new_tokens, batch.stops
         self._failed: set[int] = set()
         #: The rows still being computed, by number.
         self.numbers = list(range(len(self.ids)))
@@ -63,39 +80,29 @@ class _Rows:
         self.numbers = [self.numbers[place] for place in going]
         return going
 
-    def found(self) -> list[list[int] | None]:
+    def found(self) -> list[Row]:
         """The whole rows; None for one that failed."""
         return [None if number in self._failed else row for number, row in enumerate(self.ids)]
 
 
 @torch.inference_mode()
-def continue_batch(
-    model: PreTrainedModel,
-    prompts: Ids,
-    temperatures: npt.NDArray[np.float64],
-    new_tokens: int,
-    stops: Collection[int],
-    seed: int,
-    *,
-    vocab_size: int | None = None,
-) -> list[list[int] | None]:
-    """Continue each prompt by at most ``new_tokens``; a row ends at its own first stop. A temperature of 0 is greedy.
+def continue_batch(model: PreTrainedModel, batch: Batch) -> list[Row]:
+    """Continue every prompt; a row whose logits are no numbers comes back as None.
 
     All rows stand at the same position: while a short prompt is continued already, a longer one is still read, token by
-    token. So prompts of about one length belong together. Ids from ``vocab_size`` on, which pad a model's logits, are
-    never drawn. A row whose logits are no numbers comes back as None.
+    token. So prompts of about one length belong together.
     """
     device = model.device
-    stream = torch.Generator(device).manual_seed(seed)
-    rows = _Rows(prompts, new_tokens, stops)
+    stream = torch.Generator(device).manual_seed(batch.seed)
+    rows = _Rows(batch)
     shortest, longest = min(rows.lengths), max(rows.lengths)
     given = torch.tensor([row + [-1] * (longest - len(row)) for row in rows.ids], device=device)
     cache: Any = RewindableCache()
     ids = given[:, :shortest]
-    heat = torch.from_numpy(temperatures).to(device, torch.float32)[:, None]
-    for position in range(shortest, longest + new_tokens):
+    heat = torch.from_numpy(batch.temperatures).to(device, torch.float32)[:, None]
+    for position in range(shortest, longest + batch.new_tokens):
         logits = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
-        ids, sound = _choose(logits[:, -1, :vocab_size].float(), heat, stream)
+        ids, sound = _choose(logits[:, -1, : batch.vocab_size].float(), heat, stream)
         if position < longest:
             read = given[:, position : position + 1]
             ids = torch.where(read >= 0, read, ids)
@@ -110,30 +117,21 @@ def continue_batch(
 
 
 @torch.inference_mode()
-def continue_pages(
-    batch: PagedBatch,
-    prompts: Ids,
-    temperatures: npt.NDArray[np.float64],
-    new_tokens: int,
-    stops: Collection[int],
-    seed: int,
-    *,
-    vocab_size: int | None = None,
-) -> list[list[int] | None]:
+def continue_pages(pages: PagedBatch, batch: Batch) -> list[Row]:
     """As ``continue_batch``, by OpenVINO: every row stands at its own position, so lengths may differ freely."""
-    stream = torch.Generator().manual_seed(seed)
-    rows = _Rows(prompts, new_tokens, stops)
-    heat = torch.from_numpy(temperatures).to(torch.float32)[:, None]
-    batch.begin([length + new_tokens for length in rows.lengths])
-    logits = torch.cat([batch.read(part, [rows.ids[number] for number in part]) for part in _parts(rows.lengths)])
+    stream = torch.Generator().manual_seed(batch.seed)
+    rows = _Rows(batch)
+    heat = torch.from_numpy(batch.temperatures).to(torch.float32)[:, None]
+    pages.begin([length + batch.new_tokens for length in rows.lengths])
+    logits = torch.cat([pages.read(part, [rows.ids[number] for number in part]) for part in _parts(rows.lengths)])
     while True:
-        ids, sound = _choose(logits[:, :vocab_size], heat, stream)
+        ids, sound = _choose(logits[:, : batch.vocab_size], heat, stream)
         rows.take(ids[:, 0].tolist(), sound[:, 0].tolist())
         if rows.done:
             return rows.found()
         if going := rows.drop():
             ids, heat = ids[going], heat[going]
-        logits = batch.read(rows.numbers, ids.tolist())
+        logits = pages.read(rows.numbers, ids.tolist())
 
 
 def _choose(logits: torch.Tensor, heat: torch.Tensor, stream: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

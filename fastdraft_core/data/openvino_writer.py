@@ -9,15 +9,13 @@ import contextlib
 import multiprocessing
 import signal
 import traceback
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from fastdraft_core.data.generation import Batch, Row, continue_pages
 from fastdraft_core.data.memory import memory_for
 from fastdraft_core.data.writers import Writer
 from fastdraft_core.errors import FastdraftError
@@ -41,10 +39,10 @@ def openvino_writer(folder: Path, name: str, *, trust_remote_code: bool = False)
     process.start()
     theirs.close()
 
-    def answer(*asked: Any) -> Any:
+    def answer(batch: Batch | None = None) -> Any:
         try:
-            if asked:
-                ours.send(asked)
+            if batch:
+                ours.send(batch)
             kind, value = ours.recv()
         except (EOFError, ConnectionError) as error:
             process.join()
@@ -60,16 +58,8 @@ def openvino_writer(folder: Path, name: str, *, trust_remote_code: bool = False)
             raise RuntimeError(value)
         return value
 
-    def write(
-        prompts: Sequence[Sequence[int]] | npt.NDArray[np.int64],
-        temperatures: npt.NDArray[np.float64],
-        new_tokens: int,
-        stops: Collection[int],
-        seed: int,
-        *,
-        vocab_size: int | None = None,
-    ) -> list[list[int] | None]:
-        rows: list[list[int] | None] = answer(prompts, temperatures, new_tokens, stops, seed, vocab_size)
+    def write(batch: Batch) -> list[Row]:
+        rows: list[Row] = answer(batch)
         return rows
 
     try:
@@ -93,8 +83,7 @@ def _serve(pipe: Connection, folder: Path, name: str, trust_remote_code: bool) -
             write = _load(folder, name, trust_remote_code)
             pipe.send((_ROWS, []))
             while True:
-                *asked, vocab_size = pipe.recv()
-                pipe.send((_ROWS, write(*asked, vocab_size=vocab_size)))
+                pipe.send((_ROWS, write(pipe.recv())))
         except FastdraftError as error:
             pipe.send((_PROBLEM, error.message))
         except (RuntimeError, MemoryError):
@@ -105,7 +94,6 @@ def _load(folder: Path, name: str, trust_remote_code: bool) -> Writer:
     import torch
 
     from fastdraft_core.converted import ir_of
-    from fastdraft_core.data.generation import continue_pages
     from fastdraft_core.devices import choose_threads
     from fastdraft_core.runtimes.openvino_loading import OpenVinoOptions, load_batch
 

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from fastdraft_core.data.generation import Batch, Row
 from fastdraft_core.data.memory import memory_for
 from fastdraft_core.data.prompts import Prompt, Prompts, Shares
 from fastdraft_core.data.writers import Writer
@@ -175,10 +176,11 @@ def _answers(
     asked = [(prompt, heat.of(number * plan.batch_size + n)) for n, prompt in enumerate(prompts)]
     going = [(prompt, temperature) for prompt, temperature in asked if not prompt.skipped]
     seed = int(np.random.default_rng([plan.seed, number, 1]).integers(1 << 62))
-    rows: dict[str, list[int] | None] = {}
+    rows: dict[str, Row] = {}
     if going:
         temperatures = np.array([temperature for _, temperature in going])
-        found = write([p.ids for p, _ in going], temperatures, plan.new_tokens, stops, seed, vocab_size=plan.vocab_size)
+        prompted = [prompt.ids for prompt, _ in going]
+        found = write(Batch(prompted, temperatures, plan.new_tokens, stops, seed, plan.vocab_size))
         rows = {prompt.id: row for (prompt, _), row in zip(going, found, strict=True)}
     for prompt, temperature in asked:
         line = {"id": prompt.id, "batch": number}

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from fastdraft_core.converted import takes_long
-from fastdraft_core.data.generation import continue_batch
+from fastdraft_core.data.generation import Batch, Row, continue_batch
 from fastdraft_core.errors import FastdraftError
 
 if TYPE_CHECKING:
@@ -24,21 +21,8 @@ NO_VLLM = (
 )
 
 
-class Writer(Protocol):
-    """Continues prompts as ``continue_batch`` does, by a model that is chosen already."""
-
-    def __call__(
-        self,
-        prompts: Sequence[Sequence[int]] | npt.NDArray[np.int64],
-        temperatures: npt.NDArray[np.float64],
-        new_tokens: int,
-        stops: Collection[int],
-        seed: int,
-        *,
-        vocab_size: int | None = None,
-    ) -> list[list[int] | None]:
-        """Each prompt with what follows it, up to its first stop; None for a row that came to nothing."""
-        ...
+#: Continues a batch as ``continue_batch`` does, by a model that is chosen already.
+Writer = Callable[[Batch], list[Row]]
 
 
 def choose_engine(asked: str, device_type: str, folder: Path, name: str) -> str:
@@ -69,39 +53,31 @@ def vllm_writer(folder: Path, *, trust_remote_code: bool = False) -> Writer:
     except (RuntimeError, ValueError, OSError) as error:
         raise FastdraftError(f'vLLM cannot run {folder} ({error}). Set synthesis.engine = "torch".') from error
 
-    def write(
-        prompts: Sequence[Sequence[int]] | npt.NDArray[np.int64],
-        temperatures: npt.NDArray[np.float64],
-        new_tokens: int,
-        stops: Collection[int],
-        seed: int,
-        *,
-        vocab_size: int | None = None,
-    ) -> list[list[int] | None]:
-        asked = [[int(token) for token in prompt] for prompt in prompts]
+    def write(batch: Batch) -> list[Row]:
+        asked = [[int(token) for token in prompt] for prompt in batch.prompts]
         drawn = [
             SamplingParams(
                 temperature=float(temperature),
-                max_tokens=new_tokens,
+                max_tokens=batch.new_tokens,
                 # Our stops hold every end of a text that the model knows.
-                stop_token_ids=sorted(stops),
+                stop_token_ids=sorted(batch.stops),
                 ignore_eos=True,
-                seed=(seed + number) % _SEEDS,
+                seed=(batch.seed + number) % _SEEDS,
                 detokenize=False,
             )
-            for number, temperature in enumerate(temperatures)
+            for number, temperature in enumerate(batch.temperatures)
         ]
         found = engine.generate([TokensPrompt(prompt_token_ids=ids) for ids in asked], drawn, use_tqdm=False)
-        return [_row(ids, answer.outputs[0], stops, vocab_size) for ids, answer in zip(asked, found, strict=True)]
+        return [_row(ids, answer.outputs[0], batch) for ids, answer in zip(asked, found, strict=True)]
 
     return write
 
 
-def _row(prompt: list[int], completion: Any, stops: Collection[int], vocab_size: int | None) -> list[int] | None:
+def _row(prompt: list[int], completion: Any, batch: Batch) -> Row:
     """The whole row, its stop included; cut where an id only pads the logits."""
     ids = [int(token) for token in completion.token_ids]
-    if completion.finish_reason == "stop" and completion.stop_reason in stops and ids[-1:] != [completion.stop_reason]:
+    if completion.finish_reason == "stop" and completion.stop_reason in batch.stops and ids[-1:] != [completion.stop_reason]:
         ids.append(int(completion.stop_reason))
-    foreign = [place for place, token in enumerate(ids) if vocab_size is not None and token >= vocab_size]
+    foreign = [place for place, token in enumerate(ids) if batch.vocab_size is not None and token >= batch.vocab_size]
     ids = ids[: foreign[0]] if foreign else ids
     return [*prompt, *ids] if ids else None

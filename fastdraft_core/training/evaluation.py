@@ -13,7 +13,7 @@ import torch
 from fastdraft_core.bench.acceptance import chances
 from fastdraft_core.bench.surface import expected_blocks
 from fastdraft_core.data.corpus import Corpus, held_out_prompts, kept_shard
-from fastdraft_core.data.generation import continue_batch
+from fastdraft_core.data.generation import Batch, continue_batch
 from fastdraft_core.data.mixtures import Mixture
 from fastdraft_core.data.tokenizer import tokenizer_hash
 from fastdraft_core.decoding.drafters import ModelDrafter
@@ -96,7 +96,7 @@ def make_texts(target: Any, mixture: Mixture, vocab_size: int, evaluation: Evalu
     prompt = min(_PROMPT_TOKENS, mixture.sequence_length // 2)
     new_tokens = min(_NEW_TOKENS, mixture.sequence_length - prompt)
     heat = np.full(len(rows), evaluation.temperature)
-    found = continue_batch(target, rows[:, :prompt], heat, new_tokens, (), mixture.seed, vocab_size=vocab_size)
+    found = continue_batch(target, Batch(rows[:, :prompt], heat, new_tokens, (), mixture.seed, vocab_size))
     whole = [row for row in found if row is not None]
     if not whole:
         raise FastdraftError("The target's logits are no numbers on held-out text, so no draft can be judged by it.")

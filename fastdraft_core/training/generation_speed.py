@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastdraft_core.converted import is_converted
+from fastdraft_core.data.generation import Batch
 from fastdraft_core.data.openvino_writer import openvino_writer
 from fastdraft_core.data.writers import Writer, choose_engine, torch_writer
 from fastdraft_core.errors import FastdraftError
@@ -64,5 +65,5 @@ def _timed(write: Writer, sequences: int, length: int, vocab_size: int) -> float
     prompts = np.random.default_rng(1).integers(vocab_size, size=(sequences, length))
     begin = time.perf_counter()
     # Drawn ids are read on the host at every token, so the device has finished when this returns.
-    write(prompts, np.ones(sequences), NEW_TOKENS, (), 1)
+    write(Batch(prompts, np.ones(sequences), NEW_TOKENS, (), seed=1))
     return time.perf_counter() - begin

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastdraft_core.data.corpus import Corpus
 from fastdraft_core.data.documents import Document
+from fastdraft_core.data.generation import Batch
 from fastdraft_core.data.prompts import Magpie, Template
 from fastdraft_core.data.writers import Writer, torch_writer
 from fastdraft_core.errors import FastdraftError
@@ -66,7 +67,7 @@ def _written(recipe: Recipe, corpus: Corpus, tokenizer: Any, count: int) -> Iter
         )
     heat = np.array(list(islice(cycle(section.temperatures), len(prompts))), dtype=np.float64)
     new = min(section.new_tokens, _WRITTEN_TOKENS)
-    rows = write([ids for _, ids in prompts], heat, new, stops, recipe.seed, vocab_size=len(tokenizer))
+    rows = write(Batch([ids for _, ids in prompts], heat, new, stops, recipe.seed, len(tokenizer)))
     for (name, ids), row, temperature in zip(prompts, rows, heat.tolist(), strict=True):
         written = row or ids
         tokens, given = _pieces(tokenizer, written), len(ids)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastdraft_core.data.generation import continue_batch
+from fastdraft_core.data.generation import Batch, continue_batch
 from fastdraft_core.events import Sampled
 from fastdraft_core.runtimes.torch_runtime import context_length
 
@@ -51,9 +51,8 @@ class Samples:
         room = context_length(model.config) - length
         greedy = np.zeros(len(self.prompts))
         stops = {self.tokenizer.eos_token_id}
-        rows = continue_batch(
-            model, self.prompts, greedy, min(_NEW_TOKENS, room), stops, seed=0, vocab_size=len(self.tokenizer)
-        )
+        batch = Batch(self.prompts, greedy, min(_NEW_TOKENS, room), stops, seed=0, vocab_size=len(self.tokenizer))
+        rows = continue_batch(model, batch)
         return [self._decode(row[length:]) if row else "" for row in rows]
 
     def _decode(self, ids: list[int]) -> str:
