@@ -29,9 +29,9 @@ from fastdraft_core.decoding.metrics import predicted_speedup
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.speculative import speculative
-from fastdraft_core.devices import machine_card
-from fastdraft_core.load_options import LoadOptions
-from fastdraft_core.pair import Pair, load_pair
+from fastdraft_core.engine.load_options import LoadOptions
+from fastdraft_core.engine.pair import Pair, load_pair
+from fastdraft_core.machine.devices import machine_card
 
 SCHEMA = "fastdraft.benchmark.adaptive_gamma/1"
 #: What one judged token leaves of the weight of those before it: about the last thirty count.

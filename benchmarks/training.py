@@ -29,9 +29,9 @@ import msgspec
 import torch
 from transformers import AutoConfig, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from fastdraft_core.catalog import resolve
-from fastdraft_core.devices import choose_threads, machine_card
-from fastdraft_core.drafts.architecture import new_model
+from fastdraft_core.machine.devices import choose_threads, machine_card
+from fastdraft_core.models.catalog import resolve
+from fastdraft_core.training.architecture import new_model
 from fastdraft_core.training.batches import read_step
 from fastdraft_core.training.flops import flops_per_token
 from fastdraft_core.training.loop import StageRun, prepare_module

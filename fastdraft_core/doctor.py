@@ -16,9 +16,9 @@ import msgspec
 
 import fastdraft_core
 from fastdraft_core import places
-from fastdraft_core.catalog import hub_cache
-from fastdraft_core.cpu import describe_cpu
-from fastdraft_core.devices import (
+from fastdraft_core.events import Check, CheckStatus
+from fastdraft_core.machine.cpu import describe_cpu
+from fastdraft_core.machine.devices import (
     choose_dtype,
     choose_threads,
     detect_devices,
@@ -26,7 +26,7 @@ from fastdraft_core.devices import (
     library_versions,
     measured_peak_bandwidth,
 )
-from fastdraft_core.events import Check, CheckStatus
+from fastdraft_core.models.catalog import hub_cache
 
 OK: CheckStatus = "ok"
 WARN: CheckStatus = "warn"
@@ -101,7 +101,7 @@ def _devices() -> Iterator[Check]:
         size = f", {_gib(device.memory)}" if device.memory else ""
         yield Check(name=f"device {device.torch_name}", value=f"{device.name}{size}, {choose_dtype(device.torch_name)}")
     if find_spec("openvino") is not None:
-        from fastdraft_core.runtimes.openvino_loading import openvino_devices
+        from fastdraft_core.runtimes.openvino.loading import openvino_devices
 
         for name, full_name in openvino_devices().items():
             yield Check(name=f"OpenVINO device {name}", value=full_name)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
-from fastdraft_app.palette import Marks
-from fastdraft_app.replay import NO_FIGURES, Figures
-from fastdraft_app.slices import Slice
+from fastdraft_app.live.replay import NO_FIGURES, Figures
+from fastdraft_app.live.time_buckets import Slice
 from fastdraft_app.text import percent, size
+from fastdraft_app.theme.palette import Marks
 from fastdraft_app.widgets.line import fields, first_fitting
 from fastdraft_app.widgets.spark import peak, spark
 from fastdraft_core.events import BlockCost

@@ -12,9 +12,8 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from fastdraft_core.bench.lineup import Lineup, more_memory
+from fastdraft_core.bench.drafts import Lineup, more_memory
 from fastdraft_core.bench.measure import timed_passes
-from fastdraft_core.bench.meters import Energy, peak_memory
 from fastdraft_core.bench.plan import BATCH, measuring_order, next_batch, settings_of
 from fastdraft_core.bench.survey import Group, Survey
 from fastdraft_core.bench.tally import Run, Tally
@@ -25,7 +24,8 @@ from fastdraft_core.decoding.records import Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.events import Event, PointMeasured, RepeatDropped, SweepFinished, SweepProgress
 from fastdraft_core.events.sweeping import PointKey
-from fastdraft_core.quiet import disturbance, load
+from fastdraft_core.machine.contention import disturbance, load
+from fastdraft_core.machine.meters import Energy, peak_memory
 from fastdraft_core.results.store import Result
 
 _MIN_REPEATS = 2

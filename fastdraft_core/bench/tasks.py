@@ -16,9 +16,9 @@ from typing import TypeVar
 
 from fastdraft_core.bench.prompts import bundled_prompts, file_prompts, not_empty
 from fastdraft_core.bench.rows import Row, file_rows, hub_rows
+from fastdraft_core.engine.pair import Pair
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import TaskCard
-from fastdraft_core.pair import Pair
 
 _Item = TypeVar("_Item")
 

@@ -8,7 +8,7 @@ import typer
 
 from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.events import Previewed
-from fastdraft_core.printable import printable
+from fastdraft_core.text import printable
 
 
 @app.command()

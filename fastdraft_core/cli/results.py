@@ -11,7 +11,7 @@ import typer
 
 from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.printable import printable
+from fastdraft_core.text import printable
 
 results = typer.Typer(
     name="results",

@@ -12,8 +12,8 @@ import msgspec
 
 from fastdraft_core.events import PointMeasured, PointPredicted, TaskCard
 from fastdraft_core.events.sweeping import PointKey
-from fastdraft_core.printable import printable
 from fastdraft_core.results.store import Result
+from fastdraft_core.text import printable
 
 _COLUMNS = (
     "draft", "gamma", "temperature", "task", "predicted_speedup", "predicted_tau", "predicted_acceptance",

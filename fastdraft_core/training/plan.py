@@ -16,9 +16,9 @@ import torch
 from fastdraft_core import places
 from fastdraft_core.data.shards import token_dtype
 from fastdraft_core.data.target_logits import bytes_per_token
-from fastdraft_core.drafts.architecture import new_model
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Planned, PlannedStage
+from fastdraft_core.training.architecture import new_model
 from fastdraft_core.training.flops import flops_per_token
 from fastdraft_core.training.footprint import checkpoint_bytes, training_memory
 from fastdraft_core.training.generation_speed import generation_speed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fastdraft_core.devices import choose_dtype
+from fastdraft_core.machine.devices import choose_dtype
 
 
 def training_dtype(device: str) -> torch.dtype:

@@ -34,7 +34,7 @@ def make_accelerator() -> Any:
     from accelerate import Accelerator
     from accelerate.utils import InitProcessGroupKwargs
 
-    from fastdraft_core.devices import choose_device, choose_threads, prepare_gaudi
+    from fastdraft_core.machine.devices import choose_device, choose_threads, prepare_gaudi
 
     prepare_gaudi()
     torch.set_num_threads(choose_threads())

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from fastdraft_core import places
-from fastdraft_core.counts import parse_count as parse_count
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.formatting import parse_count as parse_count
 from fastdraft_core.text_sources import BUILT_IN, TextSource
 from fastdraft_core.text_sources import TARGET_SOURCE as TARGET_SOURCE
 from fastdraft_core.training.recipe_rules import check

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fastdraft_core.counts import parse_count
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.formatting import parse_count
 from fastdraft_core.text_sources import BUILT_IN, TARGET_SOURCE
 
 if TYPE_CHECKING:

@@ -12,20 +12,20 @@ from fastdraft_core import places
 from fastdraft_core.bench.tasks import BENCHMARKS, load_tasks
 from fastdraft_core.data.corpus import Corpus, kept_shard
 from fastdraft_core.data.decontamination import Overlap
+from fastdraft_core.data.download_cache import pinned
 from fastdraft_core.data.locks import alone
 from fastdraft_core.data.memory import memory_for
 from fastdraft_core.data.mixtures import Mixture
-from fastdraft_core.data.pinned import pinned
 from fastdraft_core.data.shards import Shard
 from fastdraft_core.data.target_logits import TargetLogits, open_target_logits, score, target_key
 from fastdraft_core.data.tokenizer import tokenizer_hash, train_tokenizer
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Checkpointed, Event, Mixed, Progress
-from fastdraft_core.training.ahead import check_ahead
 from fastdraft_core.training.checkpoints import load_trainer
 from fastdraft_core.training.evaluation import Reference, make_reference, make_texts
 from fastdraft_core.training.folders import last_checkpoint, stage_folder
 from fastdraft_core.training.loop import StageRun, droppable, train_stage
+from fastdraft_core.training.preflight import check_ahead
 from fastdraft_core.training.processes import check_same, check_shared, first_alone, make_accelerator, together
 from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe, Stage, num_steps, rows_per_step
 from fastdraft_core.training.samples import Samples, make_samples

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from fastdraft_core.devices import synchronize
-from fastdraft_core.drafts.architecture import new_model
+from fastdraft_core.machine.devices import synchronize
+from fastdraft_core.training.architecture import new_model
 from fastdraft_core.training.batches import read_step
 from fastdraft_core.training.flops import flops_per_token
 from fastdraft_core.training.loop import StageRun, prepare_module

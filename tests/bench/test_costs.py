@@ -14,7 +14,7 @@ from fastdraft_core.decoding.drafters import ModelDrafter
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.speculative import speculative
-from fastdraft_core.pair import Pair
+from fastdraft_core.engine.pair import Pair
 from tests.bench.letters import letters_pair
 from tests.decoding.table import pair_of_tables
 

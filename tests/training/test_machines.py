@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fastdraft_app.wizard import Answers
-from fastdraft_app.wizard_facts import Known, facts
-from fastdraft_app.wizard_fields import STEPS
+from fastdraft_app.wizard.answers import Answers
+from fastdraft_app.wizard.facts import Known, facts
+from fastdraft_app.wizard.fields import STEPS
 from fastdraft_core.events import Step
 from fastdraft_core.jobs.folder import EVENTS
 from fastdraft_core.jobs.history import EventLog

@@ -19,10 +19,10 @@ import torch
 from fastdraft_core.data.mixtures import Mixture
 from fastdraft_core.data.shards import open_shard, write_shard
 from fastdraft_core.data.tokenizer import train_tokenizer
-from fastdraft_core.drafts.architecture import model_config, new_model
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Step, encode
 from fastdraft_core.training import loop, precision
+from fastdraft_core.training.architecture import model_config, new_model
 from fastdraft_core.training.recipe import ModelShape, Stage, num_steps, rows_per_step
 from fastdraft_core.training.stop import Interrupted
 
