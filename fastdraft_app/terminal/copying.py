@@ -6,7 +6,7 @@ from typing import Any
 
 from textual.screen import Screen
 
-from fastdraft_app.terminal.modes import clipboard
+from fastdraft_app.terminal import clipboard
 
 
 def copy(screen: Screen[Any], text: str, what: str) -> None:

@@ -91,7 +91,7 @@ def loading(command: Callable[..., None]) -> Callable[..., None]:
 def load_pair(target: str, draft: str, load: LoadOptions) -> Pair:
     """Load a pair and say on stderr what is being done, and with how many threads."""
     from fastdraft_core.cli import talk
-    from fastdraft_core.engine.process import pair as pairs
+    from fastdraft_core.engine import pair as pairs
 
     warn_of_code(load)
     with talk.status("loading") as status:

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from fastdraft_core import places
+from fastdraft_core.engine import loading
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.pair import load_pair
-from fastdraft_core.engine.process import loading
 from fastdraft_core.engine.runtime_choice import Choice, Speed, faster, measure, only, pair_key, remember, remembered
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.runtimes.openvino import ir_cache
