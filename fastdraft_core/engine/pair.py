@@ -23,8 +23,8 @@ from fastdraft_core.engine.loading import Loader, Source, check_options, load_ru
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event
 from fastdraft_core.machine.devices import choose_threads
+from fastdraft_core.models.folders import load_tokenizer, local_folder
 from fastdraft_core.runtimes.base import Runtime
-from fastdraft_core.runtimes.torch.loading import load_tokenizer, local_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -12,8 +12,8 @@ from fastdraft_core.data.generation import Batch
 from fastdraft_core.data.openvino_writer import openvino_writer
 from fastdraft_core.data.writers import Writer, choose_engine, torch_writer
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.models.folders import local_folder
 from fastdraft_core.runtimes.openvino.ir_cache import is_converted
-from fastdraft_core.runtimes.torch.loading import local_folder
 from fastdraft_core.training.recipe import Recipe
 from fastdraft_core.training.start import load_target, target_config
 
