@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from fastdraft_core.bench.prompts import bundled_prompts
+from fastdraft_core.bench.tasks import bundled_prompts
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.pair import Pair, load_pair

@@ -21,9 +21,8 @@ from fastdraft_core.models.weights import MODEL_FILE
 from fastdraft_core.runtimes.openvino import npu
 from fastdraft_core.runtimes.openvino.batch import PagedBatch
 from fastdraft_core.runtimes.openvino.blocks import BlockGraph, PagedRuntime
-from fastdraft_core.runtimes.openvino.cache import PagedCache
 from fastdraft_core.runtimes.openvino.graph import count_parameters, keep_rows, page_attention, weights_read
-from fastdraft_core.runtimes.openvino.paged import PagedPasses
+from fastdraft_core.runtimes.openvino.paged import PagedCache, PagedPasses
 from fastdraft_core.runtimes.openvino.runtime import OpenVinoRuntime, Passes
 from fastdraft_core.runtimes.openvino.stateful import StatefulPasses
 from fastdraft_core.runtimes.openvino.unrolled import unroll
