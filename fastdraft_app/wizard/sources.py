@@ -11,7 +11,7 @@ import msgspec
 
 from fastdraft_app.dialogs.choices import Group, Row, Source, file_source
 from fastdraft_app.wizard.answers import Answers
-from fastdraft_app.wizard.fields import FIELDS
+from fastdraft_app.wizard.questions import QUESTIONS
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.text_sources import BUILT_IN, TARGET_SOURCE, TextSource
 from fastdraft_core.training.recipe import STAGES, Recipe, parse_recipe
@@ -87,9 +87,9 @@ def put(answers: Answers, name: str, source: TextSource, path: str) -> None:
         if path in others:
             for other in set(others) - {path}:
                 _mix_out(answers, name, other)
-    parts = _parts(answers.text(FIELDS[path]))
+    parts = _parts(answers.text(QUESTIONS[path]))
     if name not in map(_name, parts):
-        answers.set(FIELDS[path], ", ".join([*parts, f"{name}={_mean(parts):.3g}"]))
+        answers.set(QUESTIONS[path], ", ".join([*parts, f"{name}={_mean(parts):.3g}"]))
 
 
 def take_off(answers: Answers, name: str) -> None:
@@ -135,13 +135,13 @@ def _section(source: TextSource) -> dict[str, Any]:
 
 
 def _mix_out(answers: Answers, name: str, path: str) -> None:
-    field = FIELDS[path]
-    parts = _parts(answers.text(field))
+    question = QUESTIONS[path]
+    parts = _parts(answers.text(question))
     left = [part for part in parts if _name(part) != name]
     if left == parts:
         return
     if left or path == INSTRUCTIONS:
-        answers.set(field, ", ".join(left))
+        answers.set(question, ", ".join(left))
     else:
         answers.typed.pop(path, None)
 
