@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import ClassVar
 
@@ -20,7 +20,6 @@ from fastdraft_app.results.points import PointActions
 from fastdraft_app.results.surface import Place, recommended
 from fastdraft_app.results.sweep_view import SweepView
 from fastdraft_app.settings.preferences import Preferences
-from fastdraft_app.settings.screen import SettingsScreen
 from fastdraft_app.settings.settings import OFF, Changes
 from fastdraft_app.sweep.keys import SWEEP_BINDINGS
 from fastdraft_app.sweep.session import SweepSession
@@ -56,14 +55,20 @@ class SweepScreen(PointActions):
         client: SweepClient,
         preferences: Preferences,
         changed: Signal[Changes],
+        *,
         rest: Callable[[], Awaitable[bool]],
+        choose: Callable[[Sequence[str], str], None],
     ) -> None:
-        """``rest`` ends the live engine, so that nothing shares the processor with what is timed."""
+        """``rest`` ends the live engine, so that nothing shares the processor with what is timed.
+
+        ``choose`` opens the settings of the names given, under a title.
+        """
         super().__init__(preferences)
         self.session = SweepSession()
         self._client = client
         self._changed = changed
         self._rest = rest
+        self._choose = choose
         self._marks = marks(self._ascii)
         # How the sweep on screen was begun; None where it is a kept one.
         self._asked: list[str] | None = None
@@ -215,7 +220,7 @@ class SweepScreen(PointActions):
 
     def action_choose(self) -> None:
         """Change what the next sweep measures."""
-        self.app.push_screen(SettingsScreen(self._preferences, CHOICES, "The next sweep"))
+        self._choose(CHOICES, "The next sweep")
 
     def action_draft(self) -> None:
         """Add a draft to the next sweep, or take one away."""

@@ -76,7 +76,7 @@ async def test_an_end_is_told_on_the_live_screen(app: FastdraftApp, monkeypatch:
     bells: list[str] = []
     written: list[str] = []
     async with app.run_test(size=(120, 36)) as pilot:
-        await wait_for(pilot, lambda: app._watcher._seen)
+        await wait_for(pilot, lambda: app.notices.watcher._seen)
         assert app._driver is not None
         monkeypatch.setattr(app, "bell", lambda: bells.append("bell"))
         monkeypatch.setattr(app._driver, "write", written.append)
