@@ -10,7 +10,7 @@ from textual.widgets.option_list import Option
 
 from fastdraft_app.text import elide, one_line, percent
 from fastdraft_app.theme.palette import Marks, marks
-from fastdraft_app.widgets.gauges import bar
+from fastdraft_app.widgets.bars import bar
 from fastdraft_core.jobs.describe import in_bytes, state_words
 from fastdraft_core.jobs.view import JobView
 

@@ -9,7 +9,7 @@ from textual.app import App
 from fastdraft_app.client.jobs import JobsClient
 from fastdraft_app.client.watch import JobWatcher
 from fastdraft_app.jobs.job_text import acceptance_words
-from fastdraft_app.terminal.desktop import notification
+from fastdraft_app.terminal.notification import notification
 from fastdraft_core.jobs.view import JobView
 
 WATCH_SECONDS = 2.0

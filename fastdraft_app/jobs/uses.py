@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from fastdraft_app.client.convert import output_folder
-from fastdraft_app.client.desktop import open_folder
+from fastdraft_app.client.file_manager import open_folder
 from fastdraft_app.client.jobs import Action, act
 from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.dialogs.exporting import export

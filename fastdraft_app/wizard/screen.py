@@ -21,7 +21,7 @@ from textual.widgets import Button, Input, OptionList, Select
 from fastdraft_app.client.jobs import JobsClient
 from fastdraft_app.client.preview import preview
 from fastdraft_app.client.train import launch, recipe_text, save_recipe, saved_recipes, train_arguments
-from fastdraft_app.dialogs.choices import Group, Row, model_source
+from fastdraft_app.dialogs.choices import Choice, ChoiceGroup, model_source
 from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.dialogs.dialog import Dialog
 from fastdraft_app.dialogs.picker import PickerScreen
@@ -446,18 +446,18 @@ class WizardScreen(Screen[None]):
             self.app.switch_mode("jobs")
 
 
-def _recipes(typed: str) -> list[Group]:
+def _recipes(typed: str) -> list[ChoiceGroup]:
     """Recipes to open: bundled ones, those of jobs, and a path."""
     bundled = [path.stem for path in sorted((places.assets() / "recipes").glob("*.toml")) if path.stem != "demo-target"]
     jobs = [(folder.name, str(folder / RECIPE)) for folder in job_folders() if (folder / RECIPE).is_file()]
     groups = [
-        Group("bundled", [Row(name, name) for name in bundled if typed in name]),
-        Group("saved", [Row(str(path), path.name) for path in saved_recipes() if typed in path.name]),
-        Group("of jobs", [Row(path, name) for name, path in jobs if typed in name]),
+        ChoiceGroup("bundled", [Choice(name, name) for name in bundled if typed in name]),
+        ChoiceGroup("saved", [Choice(str(path), path.name) for path in saved_recipes() if typed in path.name]),
+        ChoiceGroup("of jobs", [Choice(path, name) for name, path in jobs if typed in name]),
     ]
     # A text that cannot be a path is none.
     with suppress(OSError, RuntimeError, ValueError):
         path = Path(typed).expanduser()
         if typed.endswith(".toml") and path.is_file():
-            return [Group("as typed", [Row(str(path), typed)]), *groups]
+            return [ChoiceGroup("as typed", [Choice(str(path), typed)]), *groups]
     return groups

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from fastdraft_app.dialogs.choices import Group, Row, Source, file_source
+from fastdraft_app.dialogs.choices import Choice, ChoiceGroup, Source, file_source
 from fastdraft_app.wizard.answers import Answers
 from fastdraft_app.wizard.questions import QUESTIONS
 from fastdraft_core.errors import FastdraftError
@@ -107,11 +107,11 @@ def take_off(answers: Answers, name: str) -> None:
 
 def source_choices(answers: Answers) -> Source:
     """What a picker offers: the recipe's own sources, the path or data set typed, and files and folders on the way."""
-    known = [Row(name, name, origin(source)) for name, source in described(answers).items()]
+    known = [Choice(name, name, origin(source)) for name, source in described(answers).items()]
 
-    def choices(typed: str) -> list[Group]:
+    def choices(typed: str) -> list[ChoiceGroup]:
         typed = typed.strip()
-        groups = [Group("of this recipe", [row for row in known if typed in row.title])]
+        groups = [ChoiceGroup("of this recipe", [row for row in known if typed in row.title])]
         if not typed:
             return [*groups, *file_source("~/")]
         return [*groups, *_as_typed(typed), *file_source(typed)]
@@ -119,12 +119,12 @@ def source_choices(answers: Answers) -> Source:
     return choices
 
 
-def _as_typed(typed: str) -> list[Group]:
+def _as_typed(typed: str) -> list[ChoiceGroup]:
     place = read_place(typed)
     if place["hub"]:
-        return [Group("as typed", [Row(typed, typed, "data set of the hub")])]
+        return [ChoiceGroup("as typed", [Choice(typed, typed, "data set of the hub")])]
     if place["path"] and Path(place["path"]).is_dir():
-        return [Group("this folder", [Row(typed, typed, "all that is in it")])]
+        return [ChoiceGroup("this folder", [Choice(typed, typed, "all that is in it")])]
     return []
 
 

@@ -22,7 +22,7 @@ from fastdraft_app.jobs.screen import JobsScreen
 from fastdraft_app.live.screen import LiveScreen
 from fastdraft_app.sweep.screen import SweepScreen
 from fastdraft_app.sweep.setup import drafts_of
-from fastdraft_app.terminal.desktop import notification
+from fastdraft_app.terminal.notification import notification
 from fastdraft_core import places
 from fastdraft_core.jobs import control
 from fastdraft_core.jobs.processes import this_process
