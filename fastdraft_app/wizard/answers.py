@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -20,6 +19,7 @@ from fastdraft_app.wizard.questions import (
     QUESTIONS,
     STEPS,
     Question,
+    RecipeData,
     Step,
     get_value,
     parse_answer,
@@ -40,7 +40,7 @@ FIRST_NAME = "my-draft"
 class Answers:
     """A recipe as it is being edited: what it is based on, and what was typed over it, be it wrong."""
 
-    def __init__(self, base: dict[str, Any], typed: Mapping[str, str] | None = None) -> None:
+    def __init__(self, base: RecipeData, typed: Mapping[str, str] | None = None) -> None:
         self.base = base
         self.typed: dict[str, str] = dict(typed or {})
 
@@ -64,6 +64,16 @@ class Answers:
         if question.path == PRESET:
             return self._preset()
         return DEVICES[0] if question.path == DEVICE else write_answer(get_value(self.base, question.path), question)
+
+    def whole(self, question: Question) -> int:
+        """The whole number that stands in the field.
+
+        Raises:
+            ValueError: there is none; the message is a sentence.
+        """
+        number = parse_answer(self.text(question), question)
+        assert isinstance(number, int)
+        return number
 
     def set(self, question: Question, text: str) -> None:
         """Somebody typed or chose this."""
@@ -137,7 +147,7 @@ class Answers:
             return msgspec.convert(self._data()["model"], ModelShape)
         return None
 
-    def _data(self) -> dict[str, Any]:
+    def _data(self) -> RecipeData:
         data = copy.deepcopy(self.base)
         for path, text in self.typed.items():
             if path not in (DEVICE, PRESET) and path in QUESTIONS:
@@ -226,10 +236,7 @@ def _check_name(answers: Answers) -> None:
 
 def _divides(outer: str, inner: str) -> Callable[[Answers], None]:
     def check(answers: Answers) -> None:
-        whole, part = (
-            parse_answer(answers.text(QUESTIONS[f"model.{name}"]), QUESTIONS[f"model.{name}"])
-            for name in (outer, inner)
-        )
+        whole, part = (answers.whole(QUESTIONS[f"model.{name}"]) for name in (outer, inner))
         if whole % part:
             raise ValueError(f"{outer} {whole} must be a multiple of {inner} {part}.")
 
@@ -244,5 +251,5 @@ _RULES: dict[str, Callable[[Answers], None]] = {
 }
 
 
-def _place() -> Any:
+def _place() -> Path:
     return places.config() / "wizard.json"

@@ -10,7 +10,7 @@ import psutil
 
 from fastdraft_app.text import count, size
 from fastdraft_app.wizard.answers import Answers, parameters
-from fastdraft_app.wizard.questions import DEVICE, QUESTIONS, STEPS, Question, get_value, parse_answer
+from fastdraft_app.wizard.questions import DEVICE, QUESTIONS, STEPS, Question, get_value
 from fastdraft_app.wizard.sources import described, origin
 from fastdraft_core import places
 from fastdraft_core.events import Check
@@ -76,14 +76,20 @@ def _beyond_context(question: Question, answers: Answers, known: Findings) -> st
         or answers.text(QUESTIONS["ft.skip" if writes else f"{section}.skip"]) == "yes"
     ):
         return ""
-    prefixes = (
-        get_value(answers.base, "synthesis.prefix_tokens") if answers.text(QUESTIONS["synthesis.sources"]) else (1,)
-    )
-    prompt = max(prefixes) if writes else 0
-    if parse_answer(answers.text(question), question) + prompt <= target.entry.context:
+    prompt = _longest_prompt(answers) if writes else 0
+    if answers.whole(question) + prompt <= target.entry.context:
         return ""
     beside = f", and prompts have up to {prompt}" if writes else ""
     return f"The target's context is {target.entry.context:,} tokens{beside}; take fewer."
+
+
+def _longest_prompt(answers: Answers) -> int:
+    """Tokens of the longest prompt that the target continues."""
+    if not answers.text(QUESTIONS["synthesis.sources"]):
+        return 1
+    prefixes = get_value(answers.base, "synthesis.prefix_tokens")
+    assert isinstance(prefixes, list | tuple)
+    return int(max(prefixes))
 
 
 _KNOWN_RULES: dict[str, Callable[[Question, Answers, Findings], str]] = {

@@ -21,11 +21,11 @@ from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe
 MEASURING = "measuring this machine for the plan; launching need not wait for it"
 _STAGES = {"PT data": "pt", "CP mixture": "cp"}
 
-Look = Literal["speed", "samples"]
+LookKind = Literal["speed", "samples"]
 """What F6 shows: how fast the device trains, or samples of the data."""
 
 
-def look_of(step: int) -> Look | None:
+def look_of(step: int) -> LookKind | None:
     """What F6 does on a page; nothing on most of them."""
     title = STEPS[step].title
     if title == "Device":

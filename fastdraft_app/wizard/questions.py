@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, cast, get_type_hints
 
 import msgspec
 
@@ -156,18 +156,24 @@ _MOST_DIGITS = 10
 """Digits of a whole number: no width, seed or batch has more."""
 
 
-def get_value(data: dict[str, Any], path: str) -> Any:
+RecipeData = dict[str, Any]
+"""A recipe as TOML has it, section by section."""
+Answer = bool | int | float | str | list[float] | tuple[float, ...] | dict[str, float] | None
+"""The value of the recipe that an answer means."""
+
+
+def get_value(data: RecipeData, path: str) -> Answer:
     """The value in the recipe, or the default of its section; None where there is neither."""
     section, _, key = path.rpartition(".")
-    found = (data.get(section) or {} if section else data).get(key)
+    found: Answer = (data.get(section) or {} if section else data).get(key)
     if found is None:
         for one in msgspec.structs.fields(SECTIONS.get(section, Recipe)):
             if one.name == key and one.default is not msgspec.NODEFAULT:
-                return one.default
+                return cast(Answer, one.default)
     return found
 
 
-def set_value(data: dict[str, Any], path: str, value: Any) -> None:
+def set_value(data: RecipeData, path: str, value: Answer) -> None:
     """Put the value into the recipe; None takes it out."""
     section, _, key = path.rpartition(".")
     holder = data.setdefault(section, {}) if section else data
@@ -177,7 +183,7 @@ def set_value(data: dict[str, Any], path: str, value: Any) -> None:
         holder[key] = value
 
 
-def write_answer(value: Any, question: Question) -> str:
+def write_answer(value: Answer, question: Question) -> str:
     """``value`` as one would type it."""
     match value:
         case None:
@@ -190,7 +196,8 @@ def write_answer(value: Any, question: Question) -> str:
             return ", ".join(f"{number:g}" for number in value)
         case float():
             return f"{value:g}"
-    return _count(value) if question.kind == "count" else str(value)
+        case _:
+            return _count(value) if question.kind == "count" else str(value)
 
 
 def _count(value: int | str) -> str:
@@ -202,7 +209,7 @@ def _count(value: int | str) -> str:
     return str(value)
 
 
-def parse_answer(text: str, question: Question) -> Any:
+def parse_answer(text: str, question: Question) -> Answer:
     """The value that ``text`` means, checked as the recipe checks it.
 
     Raises:
@@ -218,7 +225,7 @@ def parse_answer(text: str, question: Question) -> Any:
         return text
     value = _READERS[question.kind](text)
     if question.kind == "count":
-        parse_count(value)
+        parse_count(text)
     section, _, key = question.path.rpartition(".")
     hint = get_type_hints(SECTIONS.get(section, Recipe), include_extras=True)[key]
     try:
@@ -268,7 +275,7 @@ def _mixture(text: str) -> dict[str, float]:
     return found
 
 
-_READERS: dict[Kind, Callable[[str], Any]] = {
+_READERS: dict[Kind, Callable[[str], Answer]] = {
     "text": str,
     "count": str,
     "whole": _whole,

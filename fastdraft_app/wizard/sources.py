@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 import re
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from fastdraft_app.dialogs.choices import Choice, ChoiceGroup, Source, file_source
 from fastdraft_app.wizard.answers import Answers
-from fastdraft_app.wizard.questions import QUESTIONS
+from fastdraft_app.wizard.questions import QUESTIONS, RecipeData
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.text_sources import BUILT_IN, TARGET_SOURCE, TextSource
 from fastdraft_core.training.recipe import STAGES, Recipe, parse_recipe
@@ -128,7 +127,7 @@ def _as_typed(typed: str) -> list[ChoiceGroup]:
     return []
 
 
-def _section(source: TextSource) -> dict[str, Any]:
+def _section(source: TextSource) -> RecipeData:
     """The section of the recipe, without what is usual."""
     usual = msgspec.to_builtins(TextSource())
     return {key: value for key, value in msgspec.to_builtins(source).items() if value != usual[key]}
