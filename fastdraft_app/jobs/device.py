@@ -8,8 +8,8 @@ from textual import on, work
 from textual.content import Content
 from textual.message import Message
 
-from fastdraft_app.text import one_line
 from fastdraft_app.widgets.line import TextLine
+from fastdraft_core.formatting import one_line
 from fastdraft_core.jobs.view import JobView
 
 ASK_SECONDS = 2.0

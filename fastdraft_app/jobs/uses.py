@@ -19,7 +19,7 @@ from fastdraft_app.messages import SettingsChanged
 from fastdraft_app.settings.settings import Changes
 from fastdraft_app.terminal.clipboard import copy
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.jobs.describe import in_bytes
+from fastdraft_core.formatting import in_bytes
 from fastdraft_core.jobs.view import JobView
 
 Use = Literal["live", "sweep", "export", "open", "copy"]

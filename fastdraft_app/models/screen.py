@@ -26,12 +26,12 @@ from fastdraft_app.models.downloads import SOURCE_BINDINGS, Downloads, ask_folde
 from fastdraft_app.models.model_text import model_heading, model_row, model_words
 from fastdraft_app.models.partners import HOW, KnownAcceptance, known_acceptance, pair
 from fastdraft_app.models.published_text import published_row, published_words, target_row, target_words
-from fastdraft_app.text import one_line, size
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_app.widgets.row_list import RowList
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.formatting import in_bytes, one_line
 from fastdraft_core.jobs.folder import size as folder_size
 from fastdraft_core.models.local_models import ShelfModel, delete, doomed, shelf
 from fastdraft_core.models.published import PUBLISHED, TARGETS, KnownTarget, Published
@@ -177,7 +177,7 @@ class ModelsScreen(Screen[None]):
         told = (
             self.downloads.words
             or self._activity
-            or f"{len(self._models)} on this machine, {size(self._disk())} of weights"
+            or f"{len(self._models)} on this machine, {in_bytes(self._disk())} of weights"
         )
         self.query_one("#title", TextLine).show(Content.assemble(("Models  ", "bold"), one_line(told, " ", " ")))
 
@@ -274,7 +274,7 @@ class ModelsScreen(Screen[None]):
             if agreed:
                 self._delete(model)
 
-        sentence = f"{folder} with {size(folder_size(folder))} is deleted from this machine. This cannot be undone."
+        sentence = f"{folder} with {in_bytes(folder_size(folder))} is deleted from this machine. This cannot be undone."
         self.app.push_screen(ConfirmScreen(f"Delete {model.name}?", sentence, "delete"), answered)
 
     @work(thread=True, group="delete")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from textual.content import Content
 
 from fastdraft_app.result_view.surface import complete
-from fastdraft_app.text import elide, one_line, short
 from fastdraft_app.theme.palette import Marks
 from fastdraft_app.widgets.line import fields, first_fitting
+from fastdraft_core.formatting import elide, one_line, short
 from fastdraft_core.results.store import Result
 
 

@@ -8,10 +8,10 @@ from fastdraft_app.result_view.plan_line import clock, end_line, named, setup_li
 from fastdraft_app.settings.settings import Settings
 from fastdraft_app.sweep.session import SweepPhase, SweepSession
 from fastdraft_app.sweep.setup import drafts_of
-from fastdraft_app.text import elide, one_line, short
 from fastdraft_app.theme.palette import Marks
 from fastdraft_app.widgets.bars import bar
 from fastdraft_app.widgets.line import fields
+from fastdraft_core.formatting import elide, one_line, short
 
 _BAR = 16
 

@@ -11,10 +11,10 @@ from textual.dom import DOMNode
 from textual.widget import Widget
 from textual.widgets import Input, Select, Static
 
-from fastdraft_app.text import one_line
 from fastdraft_app.theme.palette import Marks
 from fastdraft_app.wizard.questions import Question, Step
 from fastdraft_app.wizard.slider import Slider
+from fastdraft_core.formatting import one_line
 
 Words = Literal["facts", "seen", "plan", "toml"]
 """What stands under the questions: what is known, samples, how long it will take, the recipe."""

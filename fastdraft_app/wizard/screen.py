@@ -25,7 +25,6 @@ from fastdraft_app.dialogs.choices import Choice, ChoiceGroup, model_source
 from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.dialogs.dialog import Dialog
 from fastdraft_app.dialogs.picker import PickerScreen
-from fastdraft_app.text import one_line
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine, first_fitting
@@ -40,6 +39,7 @@ from fastdraft_app.wizard.sources import MIXTURES, put, take_off
 from fastdraft_app.wizard.turns import Turns
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.formatting import one_line
 from fastdraft_core.jobs.folder import RECIPE, job_folders
 from fastdraft_core.models.local_models import ShelfModel
 from fastdraft_core.training.recipe import Recipe, load_recipe
