@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from fastdraft_app.app import FastdraftApp
-from fastdraft_app.client import desktop
+from fastdraft_app.client import file_manager
 from fastdraft_app.client.watch import JobWatcher
 from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.jobs.job_list import JobList
@@ -187,11 +187,11 @@ def test_a_folder_opens_only_on_a_desktop(tmp_path: Path, monkeypatch: pytest.Mo
     program.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    assert desktop.opener({}, "linux") == ""
-    assert desktop.opener({"DISPLAY": ":0"}, "linux") == str(program)
+    assert file_manager.opener({}, "linux") == ""
+    assert file_manager.opener({"DISPLAY": ":0"}, "linux") == str(program)
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    assert not desktop.open_folder(tmp_path)
+    assert not file_manager.open_folder(tmp_path)
 
 
 async def test_a_queued_row_says_what_it_waits_for(app: FastdraftApp) -> None:
