@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from fastdraft_core.decoding.records import First, Pass, Record, Request
-from fastdraft_core.decoding.sampling import Sampling, draw, process
+from fastdraft_core.decoding.sampling import Sampling, best, draw, process
 from fastdraft_core.decoding.stopwatch import Stopwatch
 from fastdraft_core.runtimes.base import Runtime
 
@@ -35,7 +35,11 @@ def autoregressive(target: Runtime, request: Request) -> Iterator[Record]:
 
 
 def next_token(logits: torch.Tensor, sampling: Sampling, stream: torch.Generator) -> int:
-    """The token that follows, from logits ``[V]``."""
+    """The token that follows, from logits ``[V]``.
+
+    Raises:
+        FastdraftError: logits are NaN.
+    """
     if sampling.greedy:
-        return int(logits.argmax())
+        return best(logits[None])[0]
     return draw(process(logits[None], sampling)[0], stream)
