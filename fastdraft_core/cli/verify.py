@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fastdraft_core.cli import app, options, talk
+from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.load_options import LoadOptions
 
 if TYPE_CHECKING:
     from fastdraft_core.decoding.losslessness import GreedyCheck
     from fastdraft_core.decoding.records import Request
     from fastdraft_core.decoding.rounding import Rounding
     from fastdraft_core.decoding.speculative import Judge
-    from fastdraft_core.pair import Pair
+    from fastdraft_core.engine.pair import Pair
 
 _INJECTIONS = ("", "accept-all")
 _CALIBRATION_PROMPTS = 4
@@ -86,8 +86,8 @@ def _exactly(load: LoadOptions) -> LoadOptions:
 def _runtime(target: str, load: LoadOptions, pair: Pair, requests: list[Request], gamma: int) -> bool:
     """The runtime's logits against the same model's in float32; a reference that does not fit compares nothing and fails nothing."""
     from fastdraft_core.decoding.rounding import check_runtime
-    from fastdraft_core.loading import Source, load_reference
-    from fastdraft_core.runtimes.torch_loading import local_folder
+    from fastdraft_core.engine.loading import Source, load_reference
+    from fastdraft_core.models.folders import local_folder
 
     try:
         with talk.status("loading the float32 reference"):

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastdraft_core.converted import takes_long
 from fastdraft_core.data.generation import Batch, Row, continue_batch
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.runtimes.openvino.ir_cache import takes_long
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -76,7 +76,11 @@ def vllm_writer(folder: Path, *, trust_remote_code: bool = False) -> Writer:
 def _row(prompt: list[int], completion: Any, batch: Batch) -> Row:
     """The whole row, its stop included; cut where an id only pads the logits."""
     ids = [int(token) for token in completion.token_ids]
-    if completion.finish_reason == "stop" and completion.stop_reason in batch.stops and ids[-1:] != [completion.stop_reason]:
+    if (
+        completion.finish_reason == "stop"
+        and completion.stop_reason in batch.stops
+        and ids[-1:] != [completion.stop_reason]
+    ):
         ids.append(int(completion.stop_reason))
     foreign = [place for place, token in enumerate(ids) if batch.vocab_size is not None and token >= batch.vocab_size]
     ids = ids[: foreign[0]] if foreign else ids

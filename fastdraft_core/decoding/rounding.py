@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import torch
 
-from fastdraft_core.decoding.autoregressive import autoregressive
 from fastdraft_core.decoding.records import Request
+from fastdraft_core.decoding.speculative import autoregressive
 from fastdraft_core.events import ModelCard
 from fastdraft_core.runtimes.base import Runtime
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.weights import TRAINER
+from fastdraft_core.models.weights import TRAINER
 
 if TYPE_CHECKING:
     import torch

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 from safetensors import SafetensorError
 
-from fastdraft_core.devices import library_versions
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Evaluated, Event, RecipeChanged, StageAcceptance, decode_message, encode
+from fastdraft_core.machine.devices import library_versions
 from fastdraft_core.text_sources import BUILT_IN, TARGET_SOURCE
 from fastdraft_core.training.checkpoints import flush, load_trainer
 from fastdraft_core.training.evaluation import stage_acceptance

@@ -10,7 +10,7 @@ from fastdraft_core.decoding.losslessness import accept_all, check_greedy
 from fastdraft_core.decoding.records import Request
 from fastdraft_core.decoding.rounding import measure_rounding
 from fastdraft_core.runtimes.base import Runtime
-from fastdraft_core.runtimes.openvino_loading import OpenVinoOptions, load_ir
+from fastdraft_core.runtimes.openvino.loading import OpenVinoOptions, load_ir
 from tests.runtimes.every import ir_folder
 from tests.runtimes.models import VOCABULARY, noisy, small_model
 
