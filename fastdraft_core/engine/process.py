@@ -210,11 +210,12 @@ def compare(pair: Pair, request: Request, gamma: int, ar: RunFinished, sd: RunFi
 
 
 def _parting(pair: Pair, request: Request, gamma: int, ar: list[int], sd: list[int]) -> NearTie | None:
-    from fastdraft_core.decoding.losslessness import parting, rounding_noise
+    from fastdraft_core.decoding.losslessness import parting
+    from fastdraft_core.decoding.rounding import measure_rounding
 
     calibration = replace(request, max_new_tokens=min(request.max_new_tokens, _CALIBRATION_TOKENS))
-    noise = rounding_noise(pair.target, calibration, gamma)
-    return parting(pair.target, request, ar, sd, noise)
+    noise = measure_rounding(pair.target, [calibration], gamma)
+    return parting(pair.target, request, ar, sd, noise.floor)
 
 
 def main() -> None:
