@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, TextIO
 
 from textual import on
 from textual.binding import Binding, BindingType
@@ -22,6 +22,7 @@ from fastdraft_app.messages import PointChosen, SweepResumed
 from fastdraft_app.terminal.guard import end_on_signals
 from fastdraft_app.terminal.modes import tolerate_old_mouse_bytes
 from fastdraft_core import places
+from fastdraft_core.errors import FastdraftError
 
 
 class FastdraftApp(JobNotices):
@@ -122,16 +123,23 @@ class FastdraftApp(JobNotices):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the app; the console script ``fastdraft-app``."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    """Run the app; the console script ``fastdraft-app``. What is wrong with the place it is to run in is one sentence."""
+    try:
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+    except FastdraftError as error:
+        if sys.stderr is not None:
+            sys.stderr.write(f"{error.message}\n")
+        return 2
+
+
+def _run(given: list[str]) -> int:
     if given[:1] == ["serve"]:
         from fastdraft_app.web import serve
 
         return serve.main(given[1:])
     options = parse(given)
-    if "TEXTUAL_DRIVER" not in os.environ and not (sys.stdin.isatty() and sys.stderr.isatty()):
-        sys.stderr.write("fastdraft-app draws on a terminal; its input and standard error must be one.\n")
-        return 2
+    if "TEXTUAL_DRIVER" not in os.environ and not (_is_terminal(sys.stdin) and _is_terminal(sys.stderr)):
+        raise FastdraftError("fastdraft-app draws on a terminal; its input and standard error must be one.")
     log_to(places.log_file("app"), options.settings.log_level)
     tolerate_old_mouse_bytes()
     engine = EngineClient(places.log_file("engine"))
@@ -147,6 +155,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         release()
     return app.return_code or 0
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether ``stream`` is one; a closed stream is None."""
+    return stream is not None and stream.isatty()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 from fastdraft_core import places
 from fastdraft_core.bench.rows import file_rows, has_rows, read_text
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.runtimes.prompt_ids import refuse_surrogates
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,9 @@ def not_empty(text: str, what: str) -> str:
     """``text``; white space alone would be measured as if it were a prompt.
 
     Raises:
-        FastdraftError: there is nothing else in it; the sentence begins with ``what``.
+        FastdraftError: there is nothing else in it, or it is no Unicode; the sentence begins with ``what``.
     """
     if not text.strip():
         raise FastdraftError(f"{what} is empty; give some text to continue.")
+    refuse_surrogates(text, what.rstrip(","))
     return text

@@ -30,7 +30,8 @@ def read_text(path: Path) -> str:
     """
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        return data.decode("utf-8")
+        # Some editors put a byte order mark before the text; it is no part of it.
+        return data.decode("utf-8-sig")
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise FastdraftError(f"{path} cannot be read as text ({error}).") from error
 
@@ -76,7 +77,7 @@ def hub_rows(dataset: str, config: str | None, split: str) -> list[Row]:
 def _json(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FastdraftError(f"{where}: this is no JSON ({error}).") from error
 
 

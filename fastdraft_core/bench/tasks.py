@@ -227,11 +227,7 @@ def _fit(source: Source, pair: Pair, chat: bool | None, room: int, name: str) ->
     words: int | None = None
     for _ in range(_ROUNDS):
         text = not_empty(source.text(words), f"A prompt of {name}")
-        try:
-            size = len(pair.encode(text, chat=chat))
-        except FastdraftError:
-            # It alone fills the context.
-            size = 2 * max(room, 1)
+        size = len(pair.ids(text, chat=chat))
         if size <= room:
             return text
         now = words if words is not None else source.words

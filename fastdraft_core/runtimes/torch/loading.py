@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections import Counter
 from pathlib import Path
@@ -15,7 +16,7 @@ from fastdraft_core.models.catalog import resolve
 from fastdraft_core.runtimes.torch.runtime import refuse_unrewindable
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 #: Room for activations, cache and the library itself, beside the weights.
 _WORKING_BYTES = 256 << 20
@@ -111,8 +112,47 @@ def load_tokenizer(folder: Path, name: str, *, trust_remote_code: bool = False) 
         return tokenizer
     except Exception as error:
         refuse_code(error, name)
+        # transformers reads config.json for a tokenizer as well: a fault of that file is no fault of the tokenizer's.
+        load_config(folder, name, trust_remote_code=trust_remote_code)
         raise FastdraftError(
             f"{name} has no readable tokenizer in {folder} ({_short(error)}). Put the tokenizer files beside the weights."
+        ) from error
+
+
+def load_config(folder: Path, name: str, *, trust_remote_code: bool = False) -> PretrainedConfig:
+    """The configuration in ``folder``.
+
+    Raises:
+        FastdraftError: config.json is missing, damaged, contradicts itself, or is of no known architecture.
+    """
+    from transformers import AutoConfig
+
+    file = folder / "config.json"
+    _check_config_file(file)
+    try:
+        # Never left open: transformers would ask on the terminal.
+        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except Exception as error:
+        refuse_code(error, name)
+        raise FastdraftError(f"transformers cannot read {file}: {_short(error)}") from error
+
+
+def load_generation_config(folder: Path, name: str, *, trust_remote_code: bool = False) -> GenerationConfig:
+    """What generation_config.json says, or the configuration where there is no such file that is JSON.
+
+    Raises:
+        FastdraftError: it holds something that transformers refuses.
+    """
+    from transformers import GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(folder)
+    except OSError:
+        return GenerationConfig.from_model_config(load_config(folder, name, trust_remote_code=trust_remote_code))
+    except Exception as error:
+        raise FastdraftError(
+            f"transformers cannot read {folder / 'generation_config.json'} ({_short(error)}). Mend the file, or delete it: "
+            "fastdraft takes its end-of-text ids from config.json then."
         ) from error
 
 
@@ -122,18 +162,14 @@ def load_model(folder: Path, name: str, *, device: str, dtype: str, trust_remote
     Raises:
         FastdraftError: files are damaged, memory is too small, or transformers cannot load it.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     # Our own events tell of progress; a bar on stderr would not.
     logging.disable_progress_bar()
     if dtype not in _DTYPES:
         raise FastdraftError(f"There is no dtype {dtype!r}; use one of {', '.join(_DTYPES)}.")
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    except Exception as error:
-        refuse_code(error, name)
-        raise FastdraftError(f"transformers cannot read {folder / 'config.json'}: {_short(error)}") from error
+    config = load_config(folder, name, trust_remote_code=trust_remote_code)
     refuse_unrewindable(config, name)
     needed = check_weights(folder).total() * _DTYPES[dtype].itemsize
     _check_memory(name, needed, device)
@@ -153,6 +189,7 @@ def load_model(folder: Path, name: str, *, device: str, dtype: str, trust_remote
         ) from error
     except Exception as error:
         refuse_code(error, name)
+        load_generation_config(folder, name, trust_remote_code=trust_remote_code)
         raise FastdraftError(f"transformers cannot load {name} from {folder}: {_short(error)}") from error
     # transformers would fill the gaps with random numbers.
     if missing := sorted(info["missing_keys"]):
@@ -173,6 +210,33 @@ def refuse_code(error: Exception, name: str) -> None:
             f"{name} comes with Python code of its own, which is not run unasked. Read it, and if you trust it, add "
             "--trust-remote-code."
         ) from error
+
+
+def _check_config_file(file: Path) -> None:
+    """What transformers would say in other words than the file's, or not at all.
+
+    Raises:
+        FastdraftError: the file is missing, is no JSON object, or names a dtype that there is not.
+    """
+    try:
+        data = file.read_bytes()
+        found = json.loads(data)
+    except OSError as error:
+        raise FastdraftError(f"{file} cannot be read ({error.strerror or error}).") from error
+    except (ValueError, RecursionError) as error:
+        raise FastdraftError(f"{file} is damaged ({_short(error)}). Copy or download the file again.") from error
+    if data.startswith(codecs.BOM_UTF8):
+        raise FastdraftError(
+            f"{file} begins with a byte order mark, which transformers does not read. Save the file as UTF-8 without one."
+        )
+    if not isinstance(found, dict):
+        raise FastdraftError(f"{file} holds no JSON object. Copy or download the file again.")
+    for key in ("dtype", "torch_dtype"):
+        dtype = found.get(key)
+        if isinstance(dtype, str) and not isinstance(getattr(torch, dtype.removeprefix("torch."), None), torch.dtype):
+            raise FastdraftError(
+                f"{file} has {key} {dtype!r}, which is no dtype. Write {', '.join(_DTYPES)} there, or leave it out."
+            )
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -210,5 +274,8 @@ def _check_memory(name: str, needed: int, device: str) -> None:
 
 
 def _short(error: Exception) -> str:
-    """The first line of an error, for a sentence."""
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    """The first line of an error, for a sentence, and the next one where the first only announces it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return " ".join(lines[:2] if lines[0].endswith(":") else lines[:1])[:250]
