@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastdraft_core.errors import FastdraftError
+from fastdraft_core.errors import FastdraftError, short_error
 
 
 def text_ids(tokenizer: Any, text: str) -> list[int]:
@@ -46,7 +46,7 @@ def chat_text(tokenizer: Any, text: str, whose: str) -> str:
         return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
     except Exception as error:
         # A template is a program of the model's maker: it may raise anything.
-        raise _refusal(whose, str(error).strip().partition("\n")[0][:200] or type(error).__name__) from error
+        raise _refusal(whose, short_error(error)) from error
 
 
 def refuse_surrogates(text: str, what: str) -> None:

@@ -19,8 +19,8 @@ from fastdraft_core.events import Event, Progress, StageFinished
 from fastdraft_core.jobs.queue import submit
 from fastdraft_core.jobs.run import run_job
 from fastdraft_core.training.inheritance import inherited_config, inherited_model, token_pieces
-from fastdraft_core.training.preflight import check_ahead
 from fastdraft_core.training.recipe import Init, ModelShape, Recipe, Synthesis, parse_recipe
+from fastdraft_core.training.stages import check_ahead
 from fastdraft_core.training.start import starting_model, target_tokenizer
 from tests.folders import tiny_tokenizer, write_model
 from tests.jobs.tiny import STEP_TOKENS, tiny_recipe, write_world
