@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from time import monotonic
-from typing import ClassVar
+from typing import ClassVar, TextIO
 
 from textual import on
 from textual.app import SystemCommand
@@ -33,6 +33,7 @@ from fastdraft_app.terminal.modes import tolerate_old_mouse_bytes
 from fastdraft_app.theme.palette import look, theme_variables
 from fastdraft_app.theme.themes import THEMES, chosen, draw_scroll_bars, following
 from fastdraft_core import places
+from fastdraft_core.errors import FastdraftError
 
 INTERRUPT_SECONDS = 2.0
 
@@ -241,16 +242,23 @@ class FastdraftApp(GuardedApp):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the app; the console script ``fastdraft-app``."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    """Run the app; the console script ``fastdraft-app``. What is wrong with the place it is to run in is one sentence."""
+    try:
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+    except FastdraftError as error:
+        if sys.stderr is not None:
+            sys.stderr.write(f"{error.message}\n")
+        return 2
+
+
+def _run(given: list[str]) -> int:
     if given[:1] == ["serve"]:
         from fastdraft_app.web import serve
 
         return serve.main(given[1:])
     options = parse(given)
-    if "TEXTUAL_DRIVER" not in os.environ and not (sys.stdin.isatty() and sys.stderr.isatty()):
-        sys.stderr.write("fastdraft-app draws on a terminal; its input and standard error must be one.\n")
-        return 2
+    if "TEXTUAL_DRIVER" not in os.environ and not (_is_terminal(sys.stdin) and _is_terminal(sys.stderr)):
+        raise FastdraftError("fastdraft-app draws on a terminal; its input and standard error must be one.")
     log_to(places.log_file("app"), options.settings.log_level)
     tolerate_old_mouse_bytes()
     engine = EngineClient(places.log_file("engine"))
@@ -266,6 +274,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         release()
     return app.return_code or 0
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether ``stream`` is one; a closed stream is None."""
+    return stream is not None and stream.isatty()
 
 
 if __name__ == "__main__":

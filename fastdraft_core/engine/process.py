@@ -220,6 +220,8 @@ def _parting(pair: Pair, request: Request, gamma: int, ar: list[int], sd: list[i
 
 def main() -> None:
     """Serve the process that started this one, until it closes our standard input."""
+    if sys.stdin is None or sys.stdout is None or sys.stderr is None:
+        sys.exit("The engine reads commands from standard input and writes events to standard output: open both.")
     logging.basicConfig(filename=places.log_file("engine"), level=logging.INFO, format="%(asctime)s %(message)s")
     # What libraries print must not mix with the events.
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
