@@ -76,7 +76,11 @@ def vllm_writer(folder: Path, *, trust_remote_code: bool = False) -> Writer:
 def _row(prompt: list[int], completion: Any, batch: Batch) -> Row:
     """The whole row, its stop included; cut where an id only pads the logits."""
     ids = [int(token) for token in completion.token_ids]
-    if completion.finish_reason == "stop" and completion.stop_reason in batch.stops and ids[-1:] != [completion.stop_reason]:
+    if (
+        completion.finish_reason == "stop"
+        and completion.stop_reason in batch.stops
+        and ids[-1:] != [completion.stop_reason]
+    ):
         ids.append(int(completion.stop_reason))
     foreign = [place for place, token in enumerate(ids) if batch.vocab_size is not None and token >= batch.vocab_size]
     ids = ids[: foreign[0]] if foreign else ids

@@ -11,6 +11,7 @@ from fastdraft_core.training.losses import MAX_LOGITS, next_token_loss
 from fastdraft_core.training.optimizers import make_optimizers
 from fastdraft_core.training.precision import mixed_precision
 from fastdraft_core.training.recipe import Stage
+from fastdraft_core.training.short_head import short_head, shorten_head
 
 _FLOAT = 4
 
@@ -29,7 +30,8 @@ def training_memory(model: Any, stage: Stage, device: torch.device) -> int:
     """
     weights = _FLOAT * sum(p.numel() for p in model.parameters())
     rows = min(stage.micro_batch, max(1, stage.batch_tokens // stage.sequence_length))
-    vocab_size = model.config.get_text_config().vocab_size
+    short = short_head(model)
+    vocab_size = model.config.get_text_config().vocab_size if short is None else len(short.ids)
     # Logits, the same as probabilities, and the gradient of both.
     logits = 3 * _FLOAT * min(MAX_LOGITS, rows * stage.sequence_length * vocab_size)
     return 2 * weights + _state_bytes(model, stage) + _kept_bytes(model, stage, rows, device) + logits
@@ -53,6 +55,8 @@ def _kept_bytes(model: Any, stage: Stage, rows: int, device: torch.device) -> in
         fake = AutoModelForCausalLM.from_config(model.config, dtype=torch.float32)
         if stage.activation_checkpointing:
             fake.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        if (short := short_head(model)) is not None:
+            shorten_head(fake, short.vocab)
         fake.train()
         own = {p.untyped_storage()._cdata for p in fake.parameters()}
         ids = torch.zeros(rows, stage.sequence_length + 1, dtype=torch.int64)

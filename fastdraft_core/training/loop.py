@@ -19,7 +19,7 @@ from fastdraft_core.data.memory import memory_for
 from fastdraft_core.data.mixtures import Mixture
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Checkpointed, Evaluated, Event, StageFinished, StageStarted
-from fastdraft_core.training.batches import read_held_out, read_step
+from fastdraft_core.training.batches import coverage, read_held_out, read_step
 from fastdraft_core.training.checkpoints import Trainer, load_trainer, load_weights, save_checkpoint
 from fastdraft_core.training.evaluation import Reference, accepted_share, expected_acceptance
 from fastdraft_core.training.flops import flops_per_token
@@ -32,6 +32,7 @@ from fastdraft_core.training.precision import mixed_precision
 from fastdraft_core.training.processes import agree, total
 from fastdraft_core.training.recipe import Stage, num_steps, rows_per_step, tokens_per_step
 from fastdraft_core.training.schedule import learning_rate, peak_learning_rate
+from fastdraft_core.training.short_head import short_head
 from fastdraft_core.training.step import gradients, update
 from fastdraft_core.training.stop import Interrupted, Stop
 
@@ -188,6 +189,7 @@ def evaluate(run: StageRun, references: dict[str, Reference], step: int) -> Eval
         accepted = {source: accepted_share(run.model, found) for source, found in texts.items()}
     setting = [(found.gamma, found.sampling.temperature) for found in texts.values()]
     gamma, temperature = setting[0] if setting else (0, 0.0)
+    short = short_head(run.model) is not None
     return Evaluated(
         stage=run.name,
         step=step,
@@ -196,6 +198,7 @@ def evaluate(run: StageRun, references: dict[str, Reference], step: int) -> Eval
         accepted=accepted,
         gamma=gamma,
         temperature=temperature,
+        coverage={source: coverage(run, mixture) for source, mixture in run.held_out.items()} if short else {},
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
 
@@ -19,6 +20,7 @@ from fastdraft_core.data.target_logits import bytes_per_token
 from fastdraft_core.drafts.architecture import new_model
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Planned, PlannedStage
+from fastdraft_core.runtimes.draft_vocab import DraftVocab, count_draft_vocab
 from fastdraft_core.training.flops import flops_per_token
 from fastdraft_core.training.footprint import checkpoint_bytes, training_memory
 from fastdraft_core.training.generation_speed import generation_speed
@@ -34,6 +36,7 @@ from fastdraft_core.training.recipe import (
     parse_count,
     tokens_per_step,
 )
+from fastdraft_core.training.short_head import shorten_head
 from fastdraft_core.training.start import check_context, recipe_config
 from fastdraft_core.training.synthetic import held_out_tokens
 from fastdraft_core.training.trial import Speed, measure
@@ -66,8 +69,11 @@ def plan(recipe: Recipe, *, only: str | None = None, seconds: float = _SECONDS) 
     attention = training_attention(device, compiled=recipe.compile)
     with torch.device("meta"):
         shape = new_model(config, seed=recipe.seed, attention=attention)
+        vocab = _any_vocab(recipe, config)
+        if vocab is not None:
+            shorten_head(shape, vocab)
     _check_room(sum(p.numel() for p in shape.parameters()), device)
-    speeds = measure(config, stages, accelerator, attention, seconds)
+    speeds = measure(config, stages, accelerator, attention, seconds, vocab)
     planned = [_stage(name, stage, shape, speeds[name], device) for name, stage in stages.items()]
     served = sum(stage.tokens for stage in planned) >= _SERVER_TOKENS
     synthesis = _synthesis_tokens(recipe, stages)
@@ -104,6 +110,15 @@ def _config(recipe: Recipe) -> Any:
         raise FastdraftError(
             f"{error.message} A plan needs no more of the target than its config.json: --set target=FOLDER."
         ) from error
+
+
+def _any_vocab(recipe: Recipe, config: Any) -> DraftVocab | None:
+    """A draft vocabulary of the recipe's size; which ids are in it changes no cost."""
+    size = recipe.model.draft_vocab
+    if size is None:
+        return None
+    counts = np.zeros(config.get_text_config().vocab_size)
+    return count_draft_vocab(counts, size, (), counted="nothing", tokens=0)
 
 
 def _check_room(parameters: int, device: torch.device) -> None:

@@ -43,6 +43,12 @@ class ModelShape(_Section, frozen=True):
     intermediate_size: Annotated[int, Doc(description="Width of the feed-forward network.", ge=8, le=4 * _WIDEST)]
     context_length: Annotated[int, Doc(description="Longest sequence in tokens.", ge=8)] = 512
     tie_embeddings: Annotated[bool, Doc(description="Share the input embedding with the output head.")] = True
+    draft_vocab: Annotated[
+        Annotated[int, Doc(ge=16)] | None,
+        Doc(
+            description="Ids that a draft's head scores, those that the target's own text uses most (FR-Spec); default: all."
+        ),
+    ] = None
     architecture: Annotated[str | None, Doc(description="transformers model type; default: the target's own.")] = None
 
 
@@ -103,10 +109,15 @@ class Init(_Section, frozen=True):
     """``[init]``: start the first stage from an existing small model; without it, from nothing."""
 
     method: Annotated[
-        Literal["pruned", "transplant"],
-        Doc(description="pruned: layers of a sibling of the target; transplant: of a donor with another vocabulary."),
+        Literal["pruned", "transplant", "projected"],
+        Doc(
+            description="pruned: layers of a sibling of the target; transplant: of a donor with another vocabulary; projected: "
+            "untrained layers, and the target's embeddings on their principal components."
+        ),
     ]
-    model: Annotated[str, Doc(description="The sibling or donor: a folder or a hub id.")]
+    model: Annotated[str | None, Doc(description="The sibling or donor: a folder or a hub id; none for projected.")] = (
+        None
+    )
     layers: Annotated[
         list[int] | None, Doc(description="Its layers to keep, from 0; default: model.num_layers evenly spread ones.")
     ] = None

@@ -39,6 +39,10 @@ def check(recipe: Recipe, where: str) -> None:
         raise FastdraftError(
             f"{where}: trust_remote_code is about the code of a target, and there is none. Leave it out."
         )
+    if recipe.model.draft_vocab is not None and recipe.target is None:
+        raise FastdraftError(
+            f"{where}: model.draft_vocab shortens the head of a draft, and a target scores every id. Leave it out."
+        )
     if not recipe.stages:
         raise FastdraftError(f"{where}: there is no stage to run; add at least one of [pt], [cp], [ft] without skip.")
     _check_starts(recipe, where)
@@ -72,7 +76,7 @@ def _check_shape(recipe: Recipe, where: str) -> None:
     shape = recipe.model
     size, rest = divmod(shape.hidden_size, shape.num_heads)
     # An inherited model brings the size of its own heads.
-    if recipe.init is None and not rest and size % 2:
+    if (recipe.init is None or recipe.init.method == "projected") and not rest and size % 2:
         raise FastdraftError(
             f"{where}: model.hidden_size {shape.hidden_size} over model.num_heads {shape.num_heads} gives heads of {size}, and "
             "rotary positions need an even size. Change one of them."
@@ -106,6 +110,11 @@ def _check_synthesis(synthesis: Synthesis, where: str) -> None:
 
 def _check_starts(recipe: Recipe, where: str) -> None:
     """What starts from a draft's best checkpoint, or from another model, is a draft."""
+    if recipe.init is not None and (recipe.init.method == "projected") != (recipe.init.model is None):
+        raise FastdraftError(
+            f"{where}: init.method = 'projected' takes the embeddings of the target and no other model; the other methods need "
+            "init.model."
+        )
     if recipe.target is not None:
         return
     if recipe.init is not None:

@@ -15,12 +15,14 @@ import numpy.typing as npt
 
 from fastdraft_core.devices import synchronize
 from fastdraft_core.drafts.architecture import new_model
+from fastdraft_core.runtimes.draft_vocab import DraftVocab
 from fastdraft_core.training.batches import read_step
 from fastdraft_core.training.flops import flops_per_token
 from fastdraft_core.training.loop import StageRun, prepare_module
 from fastdraft_core.training.matrix_peak import matrix_peak
 from fastdraft_core.training.optimizers import make_optimizers
 from fastdraft_core.training.recipe import Stage, tokens_per_step
+from fastdraft_core.training.short_head import shorten_head
 from fastdraft_core.training.step import gradients, update
 
 #: Share of the matrix peak that a first guess assumes, to choose how much to measure.
@@ -66,10 +68,21 @@ class RandomRows:
 
 
 def measure(
-    config: Any, stages: dict[str, Stage], accelerator: Any, attention: str, seconds: float
+    config: Any,
+    stages: dict[str, Stage],
+    accelerator: Any,
+    attention: str,
+    seconds: float,
+    vocab: DraftVocab | None = None,
 ) -> dict[str, Speed]:
-    """The speed of each stage, from about ``seconds`` of uncompiled training in all; stages alike are measured once."""
-    model = new_model(config, seed=1, attention=attention).to(accelerator.device)
+    """The speed of each stage, from about ``seconds`` of uncompiled training in all; stages alike are measured once.
+
+    ``vocab`` is the draft vocabulary, where there is one.
+    """
+    model = new_model(config, seed=1, attention=attention)
+    if vocab is not None:
+        shorten_head(model, vocab)
+    model = model.to(accelerator.device)
     alike = {"tokens": 1, "sources": {}, "learning_rate": _RATE, "warmup": 0.0, "decay": 0.0}
     keys = {name: msgspec.json.encode(msgspec.structs.replace(stage, **alike)) for name, stage in stages.items()}
     different = {key: stages[name] for name, key in keys.items()}

@@ -42,7 +42,8 @@ class _Engine:
             ids = prompt["prompt_token_ids"]
             stops = set(param.stop_token_ids)
             (row,) = continue_batch(
-                self._model, Batch([ids], np.array([param.temperature]), param.max_tokens, stops, param.seed))
+                self._model, Batch([ids], np.array([param.temperature]), param.max_tokens, stops, param.seed)
+            )
             assert row is not None
             new = row[len(ids) :]
             stopped = new[-1] in stops
