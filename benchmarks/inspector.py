@@ -20,13 +20,13 @@ sys.path.sort(key=lambda entry: Path(entry).resolve() == Path(__file__).resolve(
 import msgspec
 
 from benchmarks.contest import interleave, ratio
-from fastdraft_core.bench.prompts import bundled_prompts
+from fastdraft_core.bench.tasks import bundled_prompts
 from fastdraft_core.decoding.records import Request
 from fastdraft_core.decoding.sampling import Sampling
-from fastdraft_core.devices import machine_card
+from fastdraft_core.engine.load_options import LoadOptions
+from fastdraft_core.engine.pair import Pair, load_pair
 from fastdraft_core.events import Block, RunFinished, encode
-from fastdraft_core.load_options import LoadOptions
-from fastdraft_core.pair import Pair, load_pair
+from fastdraft_core.machine.devices import machine_card
 
 SCHEMA = "fastdraft.benchmark.inspector/1"
 

@@ -22,14 +22,14 @@ from fastdraft_app.app import FastdraftApp
 from fastdraft_app.cli import parse
 from fastdraft_app.client.engine import EngineClient
 from fastdraft_app.client.jobs import JobsClient
-from fastdraft_app.screens.job import JobScreen
-from fastdraft_app.screens.jobs import JobsScreen
+from fastdraft_app.jobs.job_screen import JobScreen
+from fastdraft_app.jobs.screen import JobsScreen
 from fastdraft_app.widgets.chart import Chart
 from fastdraft_core import places
-from fastdraft_core.devices import machine_card
 from fastdraft_core.events import Evaluated, Event, JobStarted, StageStarted, Step, encode
 from fastdraft_core.jobs.folder import EVENTS, claim
 from fastdraft_core.jobs.record import Record, write_record
+from fastdraft_core.machine.devices import machine_card
 from fastdraft_core.training.recipe import load_recipe
 
 SCHEMA = "fastdraft.benchmark.jobs/1"

@@ -25,13 +25,13 @@ from pathlib import Path
 
 import msgspec
 
-from fastdraft_app.settings import Settings
-from fastdraft_core.bench.prompts import bundled_prompts
-from fastdraft_core.devices import machine_card
+from fastdraft_app.settings.settings import Settings
+from fastdraft_core.bench.tasks import bundled_prompts
 from fastdraft_core.events import Compared, PairLoaded, RunFinished, decode_message, encode
+from fastdraft_core.machine.devices import machine_card
 
 SCHEMA = "fastdraft.benchmark.live_view/1"
-ENGINE = [sys.executable, "-m", "fastdraft_core.engine"]
+ENGINE = [sys.executable, "-m", "fastdraft_core.engine.process"]
 _WAIT_SECONDS = 120
 
 
@@ -110,7 +110,7 @@ def _child(copy: Path, length: int) -> None:
     from fastdraft_app.cli import parse
     from fastdraft_app.client.engine import EngineClient
 
-    tee = ["sh", "-c", f'exec "$0" -m fastdraft_core.engine | tee "{copy}"', sys.executable]
+    tee = ["sh", "-c", f'exec "$0" -m fastdraft_core.engine.process | tee "{copy}"', sys.executable]
     FastdraftApp(parse(["--no-intro", "--length", str(length)]), EngineClient(copy.with_suffix(".log"), tee)).run()
 
 

@@ -28,13 +28,13 @@ from benchmarks.contest import Contender, Tally, interleave, ratio
 from benchmarks.split import split
 from fastdraft_core.bench.costs import Costs, predict
 from fastdraft_core.bench.measure import costs_at
-from fastdraft_core.bench.prompts import Prompt, bundled_prompts
+from fastdraft_core.bench.tasks import Prompt, bundled_prompts
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
-from fastdraft_core.devices import choose_dtype, choose_threads, machine_card
-from fastdraft_core.export import ExportOptions, export
-from fastdraft_core.load_options import LoadOptions
-from fastdraft_core.pair import Pair, load_pair
+from fastdraft_core.engine.load_options import LoadOptions
+from fastdraft_core.engine.pair import Pair, load_pair
+from fastdraft_core.export.formats import ExportOptions, export
+from fastdraft_core.machine.devices import choose_dtype, choose_threads, machine_card
 
 SCHEMA = "fastdraft.benchmark.openvino/1"
 #: Weights, dtype of the computation, and of keys and values. int8 computes in what the processor does well.

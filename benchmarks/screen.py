@@ -29,7 +29,7 @@ from typing import Any
 import msgspec
 import psutil
 
-from fastdraft_core.devices import machine_card
+from fastdraft_core.machine.devices import machine_card
 
 SCHEMA = "fastdraft.benchmark.screen/1"
 SIZE = (160, 48)
@@ -183,7 +183,7 @@ def _child(rate: str, count: str, file: str) -> None:
     from fastdraft_app.app import FastdraftApp
     from fastdraft_app.cli import parse
     from fastdraft_app.client.engine import EngineClient
-    from fastdraft_app.session import Phase, Session
+    from fastdraft_app.live.session import Phase, Session
 
     command = [sys.executable, str(Path(__file__).with_name("stamped_engine.py")), rate, count]
     app = FastdraftApp(

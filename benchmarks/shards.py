@@ -26,8 +26,8 @@ from fastdraft_core.bench.tasks import load_tasks
 from fastdraft_core.data.corpus import Corpus
 from fastdraft_core.data.decontamination import Overlap
 from fastdraft_core.data.sources import read_documents
-from fastdraft_core.devices import choose_threads, machine_card
-from fastdraft_core.runtimes.torch_loading import load_tokenizer
+from fastdraft_core.machine.devices import choose_threads, machine_card
+from fastdraft_core.models.folders import load_tokenizer
 from fastdraft_core.text_sources import TextSource
 
 SCHEMA = 1

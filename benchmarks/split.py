@@ -9,7 +9,7 @@ from typing import Any
 from fastdraft_core.decoding.drafters import ModelDrafter
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.speculative import lossless, speculative
-from fastdraft_core.pair import Pair
+from fastdraft_core.engine.pair import Pair
 
 
 class _Clocked:

@@ -19,15 +19,15 @@ sys.path.sort(key=lambda entry: Path(entry).resolve() == Path(__file__).resolve(
 
 import msgspec
 
-from fastdraft_core.bench.lineup import Lineup, choose_drafts, load_lineup
+from fastdraft_core.bench.drafts import Lineup, choose_drafts, load_lineup
 from fastdraft_core.bench.setup import Settings, new_plan
 from fastdraft_core.bench.surface import fit
 from fastdraft_core.bench.sweep import sweep
 from fastdraft_core.bench.tasks import Task, load_tasks
 from fastdraft_core.cli.options import gammas
-from fastdraft_core.devices import machine_card
+from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.events import PointMeasured
-from fastdraft_core.load_options import LoadOptions
+from fastdraft_core.machine.devices import machine_card
 from fastdraft_core.results.overall import overall
 from fastdraft_core.results.store import Result
 

@@ -29,16 +29,17 @@ import msgspec
 import numpy as np
 import torch
 
-from fastdraft_core.catalog import resolve
 from fastdraft_core.data.generation import Batch
 from fastdraft_core.data.openvino_writer import openvino_writer
 from fastdraft_core.data.writers import Writer, torch_writer
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
-from fastdraft_core.devices import choose_device, choose_dtype, choose_threads, machine_card
-from fastdraft_core.load_options import LoadOptions
-from fastdraft_core.pair import Pair, load_pair, stop_ids
-from fastdraft_core.runtimes.torch_loading import load_model, load_tokenizer
+from fastdraft_core.engine.load_options import LoadOptions
+from fastdraft_core.engine.pair import Pair, load_pair, stop_ids
+from fastdraft_core.machine.devices import choose_device, choose_dtype, choose_threads, machine_card
+from fastdraft_core.models.catalog import resolve
+from fastdraft_core.models.folders import load_tokenizer
+from fastdraft_core.runtimes.torch.loading import load_model
 
 _TEMPERATURE = 0.8
 _OPENVINO, _TORCH, _PEER = "fastdraft, OpenVINO", "fastdraft, PyTorch", "transformers"

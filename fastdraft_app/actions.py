@@ -12,13 +12,13 @@ from textual.app import SystemCommand
 from textual.screen import Screen
 from textual.signal import Signal
 
-from fastdraft_app.guard import GuardedApp
+from fastdraft_app.live.recordings import Recorder
 from fastdraft_app.messages import SettingsChanged
-from fastdraft_app.palette import look, theme_variables
-from fastdraft_app.preferences import Preferences
-from fastdraft_app.recordings import Recorder
-from fastdraft_app.settings import Changes, Settings
-from fastdraft_app.themes import THEMES, chosen, draw_scroll_bars, following
+from fastdraft_app.settings.preferences import Preferences
+from fastdraft_app.settings.settings import Changes, Settings
+from fastdraft_app.terminal.guard import GuardedApp
+from fastdraft_app.theme.palette import look, theme_variables
+from fastdraft_app.theme.themes import THEMES, chosen, draw_scroll_bars, following
 from fastdraft_core import places
 
 INTERRUPT_SECONDS = 2.0
@@ -91,19 +91,19 @@ class AppActions(GuardedApp):
 
     def action_settings(self) -> None:
         """Open everything that can be set."""
-        from fastdraft_app.screens.settings import SettingsScreen
+        from fastdraft_app.settings.screen import SettingsScreen
 
         self.push_screen(SettingsScreen(self.preferences))
 
     def action_help(self) -> None:
         """Explain the keys of the present screen."""
-        from fastdraft_app.screens.help import HelpScreen
+        from fastdraft_app.dialogs.help import HelpScreen
 
         self.push_screen(HelpScreen(self.screen, ascii_only=self.preferences.current.ascii))
 
     def action_picture(self) -> None:
         """Save the screen and say where."""
-        from fastdraft_app.export import export_folder
+        from fastdraft_app.live.export import export_folder
 
         try:
             folder = export_folder(self.preferences.current)

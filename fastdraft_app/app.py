@@ -15,12 +15,12 @@ from fastdraft_app import navigation
 from fastdraft_app.cli import Options, parse
 from fastdraft_app.client.engine import EngineClient
 from fastdraft_app.client.sweep import SweepClient
-from fastdraft_app.guard import end_on_signals
-from fastdraft_app.job_notices import JobNotices
+from fastdraft_app.jobs.notices import JobNotices
+from fastdraft_app.live.screen import LiveScreen
 from fastdraft_app.logs import log_to
 from fastdraft_app.messages import PointChosen, SweepResumed
-from fastdraft_app.screens.live import LiveScreen
-from fastdraft_app.terminal import tolerate_old_mouse_bytes
+from fastdraft_app.terminal.guard import end_on_signals
+from fastdraft_app.terminal.modes import tolerate_old_mouse_bytes
 from fastdraft_core import places
 
 
@@ -60,12 +60,12 @@ class FastdraftApp(JobNotices):
         self.add_mode("system", self._system)
 
     def _sweep(self) -> Screen[None]:
-        from fastdraft_app.screens.sweep import SweepScreen
+        from fastdraft_app.sweep.screen import SweepScreen
 
         return SweepScreen(self.sweeper, self.preferences, self.settings_changed, self.live.rest)
 
     def _results(self) -> Screen[None]:
-        from fastdraft_app.screens.results import ResultsScreen
+        from fastdraft_app.results.screen import ResultsScreen
 
         return ResultsScreen(self.preferences)
 
@@ -82,29 +82,29 @@ class FastdraftApp(JobNotices):
     @on(SweepResumed)
     async def resume_sweep(self, event: SweepResumed) -> None:
         """Go on with a kept sweep in the sweep screen."""
-        from fastdraft_app.screens.sweep import SweepScreen
+        from fastdraft_app.sweep.screen import SweepScreen
 
         await self.switch_mode("sweep")
         if isinstance(self.screen, SweepScreen):
             await self.screen.resume(event.name)
 
     def _jobs(self) -> Screen[None]:
-        from fastdraft_app.screens.jobs import JobsScreen
+        from fastdraft_app.jobs.screen import JobsScreen
 
         return JobsScreen(self.jobs, ascii_only=self.preferences.current.ascii)
 
     def _train(self) -> Screen[None]:
-        from fastdraft_app.screens.wizard import WizardScreen
+        from fastdraft_app.wizard.screen import WizardScreen
 
         return WizardScreen(self.jobs, ascii_only=self.preferences.current.ascii)
 
     def _shelf(self) -> Screen[None]:
-        from fastdraft_app.screens.models import ModelsScreen
+        from fastdraft_app.models.screen import ModelsScreen
 
         return ModelsScreen(self.jobs, ascii_only=self.preferences.current.ascii)
 
     def _system(self) -> Screen[None]:
-        from fastdraft_app.screens.system import SystemScreen
+        from fastdraft_app.system.screen import SystemScreen
 
         return SystemScreen(self.engine, lambda: self.live.timed, self.preferences)
 
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the app; the console script ``fastdraft-app``."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["serve"]:
-        from fastdraft_app import serve
+        from fastdraft_app.web import serve
 
         return serve.main(given[1:])
     options = parse(given)

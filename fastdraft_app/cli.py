@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastdraft_app.preferences import Preferences
-from fastdraft_app.prompts import read_prompt
-from fastdraft_app.schema import Field, fields
-from fastdraft_app.settings import GROUPS, Settings, Value
+from fastdraft_app.live.prompts import read_prompt
+from fastdraft_app.settings.preferences import Preferences
+from fastdraft_app.settings.schema import Field, fields
+from fastdraft_app.settings.settings import GROUPS, Settings, Value
 from fastdraft_core import __version__, places
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.recordings import Recorded, read_recording

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from fastdraft_core.catalog import DEMO
 from fastdraft_core.files import write_atomic
+from fastdraft_core.models.catalog import DEMO
 
 MOST_PROMPTS = 50
 MOST_MODELS = 20

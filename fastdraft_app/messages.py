@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
-from fastdraft_app.settings import Changes
+from fastdraft_app.settings.settings import Changes
 
 
 @dataclass

@@ -16,9 +16,10 @@ import msgspec
 
 import fastdraft_core
 from fastdraft_core import places
-from fastdraft_core.catalog import hub_cache
-from fastdraft_core.cpu import describe_cpu
-from fastdraft_core.devices import (
+from fastdraft_core.events import Check, CheckStatus
+from fastdraft_core.formatting import in_bytes
+from fastdraft_core.machine.cpu import describe_cpu
+from fastdraft_core.machine.devices import (
     choose_dtype,
     choose_threads,
     detect_devices,
@@ -26,7 +27,7 @@ from fastdraft_core.devices import (
     library_versions,
     measured_peak_bandwidth,
 )
-from fastdraft_core.events import Check, CheckStatus
+from fastdraft_core.models.catalog import hub_cache
 
 OK: CheckStatus = "ok"
 WARN: CheckStatus = "warn"
@@ -83,7 +84,7 @@ def _processor() -> Iterator[Check]:
     low = cpu.memory_available < _MIN_FREE_MEMORY
     yield Check(
         name="memory",
-        value=f"{_gib(cpu.memory_available)} available of {_gib(cpu.memory_total)}",
+        value=f"{in_bytes(cpu.memory_available)} available of {in_bytes(cpu.memory_total)}",
         status=WARN if low else OK,
         advice="Close other programs before loading a large target." if low else "",
     )
@@ -98,10 +99,10 @@ def _devices() -> Iterator[Check]:
     if problem:
         yield Check(name="hpu", value="unusable", status=WARN, advice=problem)
     for device in detect_devices():
-        size = f", {_gib(device.memory)}" if device.memory else ""
+        size = f", {in_bytes(device.memory)}" if device.memory else ""
         yield Check(name=f"device {device.torch_name}", value=f"{device.name}{size}, {choose_dtype(device.torch_name)}")
     if find_spec("openvino") is not None:
-        from fastdraft_core.runtimes.openvino_loading import openvino_devices
+        from fastdraft_core.runtimes.openvino.loading import openvino_devices
 
         for name, full_name in openvino_devices().items():
             yield Check(name=f"OpenVINO device {name}", value=full_name)
@@ -138,13 +139,13 @@ def _folders() -> Iterator[Check]:
         return
     low = free < _MIN_FREE_DISK
     advice = "Checkpoints and models need more: free some space, or move fastdraft's folders with FASTDRAFT_HOME."
-    yield Check(name="disk", value=f"{_gib(free)} free", status=WARN if low else OK, advice=advice if low else "")
+    yield Check(name="disk", value=f"{in_bytes(free)} free", status=WARN if low else OK, advice=advice if low else "")
 
 
 def _logs() -> Iterator[Check]:
     for program, writer in _LOGS.items():
         path = places.log_file(program)
-        size = _in_bytes(path.stat().st_size) if path.is_file() else "not written yet"
+        size = in_bytes(path.stat().st_size) if path.is_file() else "not written yet"
         yield Check(name=f"log of the {writer}", value=f"{path} ({size})")
 
 
@@ -186,12 +187,4 @@ def _size(folder: Path) -> str:
             path = Path(directory, name)
             if not path.is_symlink() and path.exists():
                 total += path.stat().st_size
-    return _in_bytes(total)
-
-
-def _in_bytes(size: int) -> str:
-    return _gib(size) if size >= _GIB else f"{size / (1 << 20):.1f} MiB"
-
-
-def _gib(size: int) -> str:
-    return f"{size / _GIB:.1f} GiB"
+    return in_bytes(total)

@@ -18,11 +18,11 @@ from pathlib import Path
 import msgspec
 
 from fastdraft_app.client.process import Watched, shorten
-from fastdraft_app.recordings import Recorder
+from fastdraft_app.live.recordings import Recorder
 from fastdraft_core.events import Command, Message, decode_message, encode
 from fastdraft_core.jobs.processes import python_environment
 
-ENGINE_COMMAND = (sys.executable, "-P", "-m", "fastdraft_core.engine")
+ENGINE_COMMAND = (sys.executable, "-P", "-m", "fastdraft_core.engine.process")
 """``-P``: a ``random.py`` in the user's folder is not ours to import."""
 
 logger = logging.getLogger(__name__)

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import psutil
 
 from fastdraft_app.client.system import KEPT, UsageMonitor
-from fastdraft_app.machine import Reading
+from fastdraft_app.system.machine import Reading
 from fastdraft_core import places
 from fastdraft_core.jobs import processes
 from fastdraft_core.jobs.folder import records
 from fastdraft_core.jobs.record import Record
-from fastdraft_core.limits import memory
+from fastdraft_core.machine.limits import memory
 
 _BUSY = ("user", "nice", "system", "irq", "softirq", "interrupt", "dpc", "steal")
 _IDLE = ("idle", "iowait")

@@ -1,1 +1,1 @@
-"""The app inside a browser page; ``fastdraft_app.serve`` starts it for each page."""
+"""The app inside a browser page; ``fastdraft_app.web.serve`` starts it for each page."""

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.style import Style
 
 from fastdraft_app.navigation import PLACES
-from fastdraft_app.palette import marks
+from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.line import TextLine
 
 ALWAYS = ("app.help", "app.quit")

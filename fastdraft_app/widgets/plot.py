@@ -9,7 +9,7 @@ from rich.color import Color
 from rich.text import Text
 from textual_plotext import PlotextPlot
 
-from fastdraft_app.palette import MUTED, SERIES, TokenState, colour, look, marks
+from fastdraft_app.theme.palette import MUTED, SERIES, TokenState, colour, look, marks
 
 _FRAME = str.maketrans({"─": "-", "│": "|", "└": "+", "┘": "+", "┌": "+", "┐": "+", "┤": "+", "├": "+", "┬": "+", "┴": "+", "┼": "+"})  # fmt: skip
 PlotColour = int | tuple[int, int, int]

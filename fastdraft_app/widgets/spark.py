@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastdraft_app.palette import Marks
+from fastdraft_app.theme.palette import Marks
 
 
 def spark(values: Sequence[float | None], top: float, width: int, mark: Marks, rows: int = 1) -> list[str]:

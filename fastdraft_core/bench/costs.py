@@ -23,7 +23,7 @@ from fastdraft_core.decoding.metrics import block_efficiency, predicted_speedup
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.speculative import speculative
-from fastdraft_core.pair import Pair
+from fastdraft_core.engine.pair import Pair
 
 #: Blocks of each length that a mean needs.
 _BLOCKS = 8

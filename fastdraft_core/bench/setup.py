@@ -9,14 +9,14 @@ from pathlib import Path
 
 import msgspec
 
-from fastdraft_core.bandwidth import measured_peak_bandwidth
-from fastdraft_core.bench.identity import model_hash
-from fastdraft_core.bench.lineup import Lineup
+from fastdraft_core.bench.drafts import Lineup
 from fastdraft_core.bench.tasks import Task, file_task, load_tasks
-from fastdraft_core.devices import machine_card
+from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import SweepStarted
-from fastdraft_core.load_options import LoadOptions
+from fastdraft_core.machine.bandwidth import measured_peak_bandwidth
+from fastdraft_core.machine.devices import machine_card
+from fastdraft_core.models.identity import model_hash
 from fastdraft_core.results.store import SCHEMA, new_name
 
 #: Of the machine's card, what figures depend on.

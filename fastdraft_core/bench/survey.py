@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from fastdraft_core.bench.acceptance import chances, probabilities
 from fastdraft_core.bench.costs import Probe
-from fastdraft_core.bench.lineup import Lineup
+from fastdraft_core.bench.drafts import Lineup
 from fastdraft_core.bench.surface import predicted
 from fastdraft_core.bench.tasks import Task
 from fastdraft_core.decoding.records import Pass, Request

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastdraft_core.cli import app, options, print_json, talk
-from fastdraft_core.load_options import LoadOptions
+from fastdraft_core.engine.load_options import LoadOptions
 
 if TYPE_CHECKING:
     from fastdraft_core.bench.costs import Costs
     from fastdraft_core.bench.measure import Point
-    from fastdraft_core.pair import Pair
+    from fastdraft_core.engine.pair import Pair
 
 SCHEMA = "fastdraft.bench/2"
 
@@ -65,9 +65,9 @@ def bench(
 
 def report(pair: Pair, found: list[Point], costs: Costs, settings: dict[str, Any]) -> dict[str, Any]:
     """The JSON object of a benchmark; ``schema`` changes when a field changes its meaning."""
-    from fastdraft_core.cpu import last_level_cache
-    from fastdraft_core.devices import machine_card
     from fastdraft_core.events import cache_bound
+    from fastdraft_core.machine.cpu import last_level_cache
+    from fastdraft_core.machine.devices import machine_card
 
     draft = pair.draft.card if pair.draft else None
     return {
@@ -87,15 +87,13 @@ def report(pair: Pair, found: list[Point], costs: Costs, settings: dict[str, Any
 
 def _print_table(pair: Pair, found: list[Point], test: str, prompts: int, repeats: int) -> None:
     """A table in llama-bench's manner: one row a test."""
-    from fastdraft_core.bandwidth import describe_rate
+    from fastdraft_core.machine.bandwidth import describe_rate
 
     assert pair.draft is not None
     card, draft = pair.target.card, pair.draft.card
+    print(f"target {card.name} · {card.architecture} · {card.parameters / 1e6:.2f} M · {in_bytes(card.weight_bytes)}")
     print(
-        f"target {card.name} · {card.architecture} · {card.parameters / 1e6:.2f} M · {card.weight_bytes / 2**20:.1f} MiB"
-    )
-    print(
-        f"draft  {draft.name} · {draft.architecture} · {draft.parameters / 1e6:.2f} M · {draft.weight_bytes / 2**20:.1f} MiB"
+        f"draft  {draft.name} · {draft.architecture} · {draft.parameters / 1e6:.2f} M · {in_bytes(draft.weight_bytes)}"
     )
     print(
         f"{pair.runtime} {card.precision} on {card.device}, {pair.threads} threads · {test} · {prompts} prompts x {repeats}, interleaved\n"

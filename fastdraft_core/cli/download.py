@@ -17,7 +17,7 @@ def download(
     json: options.Json = False,
 ) -> None:
     """Download a model into the Hugging Face cache. Broken off, the same command goes on where it stopped."""
-    from fastdraft_core.download import download as fetch
+    from fastdraft_core.models.download import download as fetch
 
     work = fetch(name)
     with talk.status(f"asking the hub for {name} …") as status:

@@ -36,8 +36,8 @@ def export(
     trust: options.Trust = False,
 ) -> None:
     """Write a model for OpenVINO GenAI, transformers or vLLM, with a model card that says how to use it there."""
-    from fastdraft_core.export import ExportOptions
-    from fastdraft_core.export import export as write
+    from fastdraft_core.export.formats import ExportOptions
+    from fastdraft_core.export.formats import export as write
 
     facts = write(model, output, ExportOptions(to, weights, target, bench, trust), talk.print)
     size = sum(file.stat().st_size for file in output.iterdir())

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fastdraft_core.cli import app, options, print_json, talk
+from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Block, Event, FirstToken, RunFinished
-from fastdraft_core.load_options import LoadOptions
-from fastdraft_core.printable import printable
+from fastdraft_core.formatting import safe
 
 if TYPE_CHECKING:
-    from fastdraft_core.pair import Pair
+    from fastdraft_core.engine.pair import Pair
 
 DEFAULT_PROMPT = "def quicksort(items):\n"
 
@@ -76,8 +76,8 @@ def generate(
 
 
 def _calibrated(target: str, draft: str, temperature: float) -> int:
-    from fastdraft_core.catalog import lasting
-    from fastdraft_core.cpu import cpu_name
+    from fastdraft_core.machine.cpu import cpu_name
+    from fastdraft_core.models.catalog import lasting
     from fastdraft_core.results.advice import calibrated_gamma
 
     found = calibrated_gamma(lasting(target), lasting(draft), temperature, cpu_name())
@@ -98,13 +98,13 @@ def _texts(event: Event) -> list[str]:
 def _write(text: str) -> None:
     # To a terminal, a model's control characters become visible pictures; a pipe gets the very text.
     if sys.stdout.isatty():
-        text = printable(text)
+        text = safe(text)
     sys.stdout.write(text)
     sys.stdout.flush()
 
 
 def _figures(event: RunFinished, pair: Pair) -> str:
-    from fastdraft_core.bandwidth import describe_rate
+    from fastdraft_core.machine.bandwidth import describe_rate
 
     m = event.metrics
     line = f"{m.tokens_per_second:.1f} tokens/s over {m.tokens} tokens ({event.mode}, ended by {event.reason})"

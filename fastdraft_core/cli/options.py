@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.load_options import LoadOptions
 
 if TYPE_CHECKING:
-    from fastdraft_core.bench.prompts import Prompt
-    from fastdraft_core.pair import Pair
+    from fastdraft_core.bench.tasks import Prompt
+    from fastdraft_core.engine.pair import Pair
     from fastdraft_core.training.recipe import Recipe
 
 Target = Annotated[str, typer.Argument(help="Target: demo, a model folder or a hub id.", show_default=False)]
@@ -90,8 +90,8 @@ def loading(command: Callable[..., None]) -> Callable[..., None]:
 
 def load_pair(target: str, draft: str, load: LoadOptions) -> Pair:
     """Load a pair and say on stderr what is being done, and with how many threads."""
-    from fastdraft_core import pair as pairs
     from fastdraft_core.cli import talk
+    from fastdraft_core.engine import pair as pairs
 
     warn_of_code(load)
     with talk.status("loading") as status:
@@ -130,7 +130,7 @@ def warn_of_code(load: LoadOptions) -> None:
 def say_runtime(pair: Pair) -> None:
     """Say on stderr why this runtime, where nobody chose it, and how to have it measured again."""
     from fastdraft_core.cli import talk
-    from fastdraft_core.runtime_choice import REMEMBERED, choices_file
+    from fastdraft_core.engine.runtime_choice import REMEMBERED, choices_file
 
     if pair.runtime_reason:
         talk.print(f"runtime {pair.runtime}: {pair.runtime_reason}")
@@ -144,7 +144,7 @@ def prompts(task: str, file: Path | None, field: str) -> list[Prompt]:
     Raises:
         FastdraftError: both are given, there is no such task, or the file cannot be read or has an empty prompt.
     """
-    from fastdraft_core.bench.prompts import bundled_prompts, file_prompts
+    from fastdraft_core.bench.tasks import bundled_prompts, file_prompts
 
     refuse_both(task, file)
     return file_prompts(file, field) if file else bundled_prompts(task or None)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from fastdraft_core.cli import print_json
 from fastdraft_core.events import Planned
-from fastdraft_core.jobs.describe import in_bytes, span
+from fastdraft_core.formatting import in_bytes, span
 from fastdraft_core.training.recipe import Recipe
 
 
@@ -53,7 +53,7 @@ def plan_lines(plan: Planned) -> Iterator[str]:
 
 
 def _writing(plan: Planned) -> Iterator[str]:
-    from fastdraft_core.runtime_choice import TITLES
+    from fastdraft_core.engine.runtime_choice import TITLES
 
     told = f"The target writes {plan.synthesis_tokens:,} tokens for FT"
     if plan.synthesis_tokens_per_second is None:

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from fastdraft_core.bench.prompts import bundled_prompts
+from fastdraft_core.bench.tasks import bundled_prompts
 from fastdraft_core.cli import app, options, talk
 from fastdraft_core.cli.generate import DEFAULT_PROMPT, read_prompt
+from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Compared, Event, Load, Machine, Message, PairLoaded, Progress, Run, RunFinished
-from fastdraft_core.load_options import LoadOptions
 
 
 @app.command()
@@ -36,8 +36,8 @@ def record(
     load: LoadOptions,
 ) -> None:
     """Decode a prompt both ways, one after the other, and write a recording for `fastdraft-app --replay`."""
-    from fastdraft_core.devices import this_machine
-    from fastdraft_core.engine import Engine
+    from fastdraft_core.engine.process import Engine
+    from fastdraft_core.machine.devices import this_machine
     from fastdraft_core.recordings import Recorded, begin, write_recording
 
     run = Run(

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fastdraft_core.cli import app, options, print_json, talk
+from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, PointMeasured, RepeatDropped, SweepProgress
-from fastdraft_core.load_options import LoadOptions
 
 if TYPE_CHECKING:
-    from fastdraft_core.bench.lineup import Lineup
+    from fastdraft_core.bench.drafts import Lineup
     from fastdraft_core.bench.tasks import Task
     from fastdraft_core.results.store import Result, Writer
 
@@ -71,10 +71,10 @@ def sweep(
     load: LoadOptions,
 ) -> None:
     """Measure drafts by gamma and say what to use. Ctrl-C stops after the run in progress and keeps what was found."""
-    from fastdraft_core.bench.lineup import choose_drafts
+    from fastdraft_core.bench.drafts import choose_drafts
     from fastdraft_core.bench.setup import Settings, new_plan
     from fastdraft_core.bench.tasks import file_task, load_tasks
-    from fastdraft_core.catalog import lasting
+    from fastdraft_core.models.catalog import lasting
     from fastdraft_core.results import store
 
     seconds = _duration(budget)
@@ -125,7 +125,7 @@ def _resumed(name: str, *, trust: bool) -> tuple[Lineup, list[Task], Result]:
 
 
 def _load(target: str, drafts: list[str], load: LoadOptions) -> Lineup:
-    from fastdraft_core.bench.lineup import load_lineup
+    from fastdraft_core.bench.drafts import load_lineup
 
     options.warn_of_code(load)
     with talk.status("loading") as status:

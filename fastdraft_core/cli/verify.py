@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fastdraft_core.cli import app, options, talk
+from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.load_options import LoadOptions
 
 if TYPE_CHECKING:
     from fastdraft_core.decoding.losslessness import GreedyCheck
     from fastdraft_core.decoding.records import Request
     from fastdraft_core.decoding.speculative import Judge
-    from fastdraft_core.pair import Pair
+    from fastdraft_core.engine.pair import Pair
 
 _INJECTIONS = ("", "accept-all")
 _CALIBRATION_PROMPTS = 4

@@ -14,21 +14,21 @@ import msgspec
 import numpy as np
 
 from fastdraft_core import places
-from fastdraft_core.counts import parse_count
 from fastdraft_core.data.building import SIDES, build
 from fastdraft_core.data.decontamination import Overlap
 from fastdraft_core.data.documents import Document, Filter
+from fastdraft_core.data.download_cache import pinned
 from fastdraft_core.data.files import fingerprint
 from fastdraft_core.data.instructions import instruction_files, read_instructions
 from fastdraft_core.data.locks import alone
-from fastdraft_core.data.pinned import pinned
 from fastdraft_core.data.shards import Shard, open_shard, token_dtype
 from fastdraft_core.data.sources import documents, read_documents
 from fastdraft_core.data.tokenizer import backend, tokenizer_hash
 from fastdraft_core.data.tokenizing import Encoder, cut_parts, plain
-from fastdraft_core.devices import choose_threads
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Progress
+from fastdraft_core.formatting import parse_count
+from fastdraft_core.machine.devices import choose_threads
 from fastdraft_core.text_sources import TextSource
 
 _SPARE_TOKENS = 64

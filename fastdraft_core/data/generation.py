@@ -11,12 +11,12 @@ import numpy.typing as npt
 import torch
 
 from fastdraft_core.decoding.sampling import draw_rows
-from fastdraft_core.runtimes.cache import RewindableCache
+from fastdraft_core.runtimes.torch.cache import RewindableCache
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from fastdraft_core.runtimes.openvino_batch import PagedBatch
+    from fastdraft_core.runtimes.openvino.batch import PagedBatch
 
 #: A whole row, prompt and what was written; None where it came to nothing.
 Row = list[int] | None

@@ -93,9 +93,9 @@ def _serve(pipe: Connection, folder: Path, name: str, trust_remote_code: bool) -
 def _load(folder: Path, name: str, trust_remote_code: bool) -> Writer:
     import torch
 
-    from fastdraft_core.converted import ir_of
-    from fastdraft_core.devices import choose_threads
-    from fastdraft_core.runtimes.openvino_loading import OpenVinoOptions, load_batch
+    from fastdraft_core.machine.devices import choose_threads
+    from fastdraft_core.runtimes.openvino.ir_cache import ir_of
+    from fastdraft_core.runtimes.openvino.loading import OpenVinoOptions, load_batch
 
     # PyTorch only draws here; its threads, which wait by spinning, would take the cores away.
     torch.set_num_threads(1)

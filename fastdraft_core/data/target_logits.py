@@ -26,8 +26,8 @@ from fastdraft_core.data.memory import memory_for
 from fastdraft_core.data.shards import Shard, file_sha256, token_dtype
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Scored
-from fastdraft_core.runtimes.torch_runtime import context_length
-from fastdraft_core.weights import stamp
+from fastdraft_core.models.weights import stamp
+from fastdraft_core.runtimes.torch.runtime import context_length
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastdraft_core.converted import takes_long
 from fastdraft_core.data.generation import Batch, Row, continue_batch
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.runtimes.openvino.ir_cache import takes_long
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

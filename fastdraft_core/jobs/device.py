@@ -18,7 +18,7 @@ from fastdraft_core.jobs.processes import python_environment
 _VISIBLE = {"cuda": "CUDA_VISIBLE_DEVICES", "xpu": "ZE_AFFINITY_MASK", "hpu": "HABANA_VISIBLE_MODULES"}
 _LOOK_UP = """
 import sys
-from fastdraft_core.devices import choose_device
+from fastdraft_core.machine.devices import choose_device
 from fastdraft_core.errors import FastdraftError
 try:
     print(choose_device(sys.argv[1]))

@@ -27,7 +27,7 @@ from fastdraft_core.events import (
     decode_message,
 )
 from fastdraft_core.jobs.curve import Curve, curve_of
-from fastdraft_core.jobs.outlook import Aside, aside
+from fastdraft_core.jobs.eta import Aside, aside
 
 
 class EventLog:

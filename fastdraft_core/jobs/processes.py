@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from fastdraft_core.jobs.machine import machine_id
 from fastdraft_core.jobs.record import ACTIVE, Process, Record, State, job_state
+from fastdraft_core.machine.machine_id import machine_id
 
 #: What runs a job; the folder is its only argument. ``-P``: a ``random.py`` in the user's folder is not ours to import.
 COMMAND = (sys.executable, "-P", "-m", "fastdraft_core.jobs.run")

@@ -50,7 +50,7 @@ def run_job(recipe: Recipe, folder: Path, *, only: str | None = None, stop: Stop
 
 def train_and_publish(recipe: Recipe, folder: Path, record: Record, stop: Stop) -> Iterator[Event]:
     """The recipe's stages, then the model with its card where the job has an output folder."""
-    from fastdraft_core.devices import choose_device
+    from fastdraft_core.machine.devices import choose_device
     from fastdraft_core.training.output import check_output
     from fastdraft_core.training.publish import publish
 

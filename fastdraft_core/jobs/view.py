@@ -11,9 +11,9 @@ from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Evaluated, Sampled, StageAcceptance, Step
 from fastdraft_core.jobs import processes
 from fastdraft_core.jobs.curve import Curve, Point, smooth, thin
+from fastdraft_core.jobs.eta import Aside, TimeLeft, training_left, uncounted
 from fastdraft_core.jobs.folder import EVENTS, job_folders, job_recipe, size, trained_model
 from fastdraft_core.jobs.history import EventLog, History, StageHistory
-from fastdraft_core.jobs.outlook import Aside, TimeLeft, training_left, uncounted
 from fastdraft_core.jobs.record import ACTIVE, Record, State, Wish, read_record
 from fastdraft_core.training.recipe import Recipe, num_steps, tokens_per_step
 

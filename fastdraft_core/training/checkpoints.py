@@ -13,9 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.runtimes.draft_vocab import write_draft_vocab
+from fastdraft_core.models.draft_vocab import write_draft_vocab
+from fastdraft_core.models.weights import TRAINER
 from fastdraft_core.training.short_head import short_head
-from fastdraft_core.weights import TRAINER
 
 if TYPE_CHECKING:
     import torch

@@ -21,12 +21,12 @@ from fastdraft_core.decoding.metrics import acceptance_rate
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling, process
 from fastdraft_core.decoding.speculative import speculative
-from fastdraft_core.devices import choose_device, choose_dtype, choose_threads
+from fastdraft_core.engine.pair import load_runtime
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, StageAcceptance
-from fastdraft_core.pair import load_runtime
+from fastdraft_core.machine.devices import choose_device, choose_dtype, choose_threads
+from fastdraft_core.models.folders import load_tokenizer
 from fastdraft_core.runtimes.base import Runtime
-from fastdraft_core.runtimes.torch_loading import load_tokenizer
 from fastdraft_core.training.recipe import Evaluation
 
 _PROMPT_TOKENS = 48

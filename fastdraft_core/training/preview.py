@@ -14,9 +14,9 @@ from fastdraft_core.data.documents import Document
 from fastdraft_core.data.generation import Batch
 from fastdraft_core.data.prompts import Magpie, Template
 from fastdraft_core.data.writers import Writer, torch_writer
+from fastdraft_core.engine.pair import stop_ids
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Previewed
-from fastdraft_core.pair import stop_ids
 from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe, Synthesis
 from fastdraft_core.training.stages import recipe_corpus
 from fastdraft_core.training.start import load_target, target_path, target_tokenizer

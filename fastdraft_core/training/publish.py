@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 from safetensors import SafetensorError
 
-from fastdraft_core.devices import library_versions
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Evaluated, Event, RecipeChanged, StageAcceptance, decode_message, encode
-from fastdraft_core.runtimes.draft_vocab import (
+from fastdraft_core.machine.devices import library_versions
+from fastdraft_core.models.draft_vocab import (
     DRAFT_VOCAB_FILE,
     DraftVocab,
     read_draft_vocab,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fastdraft_core.data.generation import Batch, continue_batch
 from fastdraft_core.events import Sampled
-from fastdraft_core.runtimes.torch_runtime import context_length
+from fastdraft_core.runtimes.torch.runtime import context_length
 
 if TYPE_CHECKING:
     from fastdraft_core.data.mixtures import Mixture

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.runtimes.draft_vocab import DraftVocab
+from fastdraft_core.models.draft_vocab import DraftVocab
 
 
 class ShortHead(torch.nn.Module):

@@ -6,16 +6,17 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastdraft_core.devices import choose_device, choose_dtype
-from fastdraft_core.drafts.architecture import model_config, new_model, read_config
-from fastdraft_core.drafts.inheritance import inherited_config, inherited_model
-from fastdraft_core.drafts.projection import project_embeddings
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Progress
-from fastdraft_core.runtimes.torch_loading import load_model, load_tokenizer, local_folder
-from fastdraft_core.runtimes.torch_runtime import context_length
+from fastdraft_core.machine.devices import choose_device, choose_dtype
+from fastdraft_core.models.folders import load_tokenizer, local_folder
+from fastdraft_core.runtimes.torch.loading import load_model
+from fastdraft_core.runtimes.torch.runtime import context_length
+from fastdraft_core.training.architecture import model_config, new_model, read_config
 from fastdraft_core.training.folders import find_checkpoint, last_checkpoint, stage_folder
-from fastdraft_core.training.precision import training_attention
+from fastdraft_core.training.inheritance import inherited_config, inherited_model
+from fastdraft_core.training.processes import training_attention
+from fastdraft_core.training.projection import project_embeddings
 from fastdraft_core.training.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 from fastdraft_core import places
-from fastdraft_core.converted import is_converted
 from fastdraft_core.data.corpus import Corpus
 from fastdraft_core.data.locks import alone
 from fastdraft_core.data.openvino_writer import openvino_writer
@@ -23,10 +22,11 @@ from fastdraft_core.data.synthesis import Plan, begun_with, sequence_rows, synth
 from fastdraft_core.data.target_logits import target_key
 from fastdraft_core.data.tokenizer import tokenizer_hash
 from fastdraft_core.data.writers import Writer, choose_engine, torch_writer, vllm_writer
+from fastdraft_core.engine.pair import stop_ids
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Progress
-from fastdraft_core.pair import stop_ids
-from fastdraft_core.runtimes.torch_runtime import context_length
+from fastdraft_core.runtimes.openvino.ir_cache import is_converted
+from fastdraft_core.runtimes.torch.runtime import context_length
 from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe, Synthesis, parse_count
 from fastdraft_core.training.start import load_target, target_config, target_path
 

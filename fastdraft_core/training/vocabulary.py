@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fastdraft_core.data.shards import Shard
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Progress
-from fastdraft_core.runtimes.draft_vocab import DraftVocab, count_draft_vocab, read_draft_vocab, write_draft_vocab
+from fastdraft_core.models.draft_vocab import DraftVocab, count_draft_vocab, read_draft_vocab, write_draft_vocab
 from fastdraft_core.training.folders import last_checkpoint
 from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe
 

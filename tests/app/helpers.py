@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 
 from fastdraft_app.client.engine import EngineClient
 from fastdraft_app.client.sweep import SweepClient
-from fastdraft_app.screens.live import LiveScreen
+from fastdraft_app.live.screen import LiveScreen
 
 Kind = TypeVar("Kind")
 

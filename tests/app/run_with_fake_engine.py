@@ -11,7 +11,7 @@ from functools import partial
 
 from fastdraft_app import app
 from fastdraft_app.client.engine import EngineClient
-from fastdraft_app.screens.live import LiveScreen
+from fastdraft_app.live.screen import LiveScreen
 
 from .helpers import fake_command
 

@@ -25,7 +25,7 @@ def page() -> int:
 
 def serve(port: int) -> int:
     """The server."""
-    from fastdraft_app.serve import PageServer
+    from fastdraft_app.web.serve import PageServer
 
     PageServer(f"exec {shlex.join([sys.executable, '-m', __spec__.name, 'page'])}", "127.0.0.1", port).serve()
     return 0

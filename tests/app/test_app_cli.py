@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fastdraft_app.cli import parse
-from fastdraft_app.schema import fields
+from fastdraft_app.settings.schema import fields
 from fastdraft_core import __version__, places
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from textual.screen import Screen
 
-from fastdraft_app.screens.job import JobScreen
-from fastdraft_app.screens.result import ResultScreen
-from fastdraft_app.screens.sweep import SweepScreen
-from fastdraft_app.screens.system import SystemScreen
-from fastdraft_app.widgets.job_list import JobList
+from fastdraft_app.jobs.job_list import JobList
+from fastdraft_app.jobs.job_screen import JobScreen
+from fastdraft_app.results.result_screen import ResultScreen
+from fastdraft_app.sweep.screen import SweepScreen
+from fastdraft_app.system.screen import SystemScreen
 
 from .conftest import MakeApp
 from .helpers import RECORDING, wait_for

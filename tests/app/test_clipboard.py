@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fastdraft_app import clipboard
+from fastdraft_app.terminal import clipboard
 
 
 def tool(folder: Path, name: str, script: str) -> None:

@@ -9,11 +9,11 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button
 
-from fastdraft_app.prompts import Preset
-from fastdraft_app.screens.confirm import ConfirmScreen
-from fastdraft_app.screens.dialog import Dialog
-from fastdraft_app.screens.export import ExportScreen
-from fastdraft_app.screens.prompt import PromptScreen
+from fastdraft_app.dialogs.confirm import ConfirmScreen
+from fastdraft_app.dialogs.dialog import Dialog
+from fastdraft_app.dialogs.export import ExportScreen
+from fastdraft_app.live.prompt_screen import PromptScreen
+from fastdraft_app.live.prompts import Preset
 
 from .conftest import MakeApp
 from .helpers import RECORDING, live, wait_for

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fastdraft_app.export import EXPORTS, export, export_folder, json_lines, markdown, plain_text
-from fastdraft_app.settings import Settings
+from fastdraft_app.live.export import EXPORTS, export, export_folder, json_lines, markdown, plain_text
+from fastdraft_app.settings.settings import Settings
 from fastdraft_core import places
 from fastdraft_core.events import Compared, FirstToken, RunFinished, Token
 from fastdraft_core.recordings import Recorded, read_recording

@@ -16,11 +16,11 @@ from textual.content import Content
 from textual.geometry import Region
 
 from fastdraft_app.client.system import UsageMonitor
-from fastdraft_app.palette import marks
-from fastdraft_app.replay import Figures, Track
-from fastdraft_app.slices import ByPosition, slices
+from fastdraft_app.live.gauge_columns import acceptance_column, acceptance_width, block_column, speed_column
+from fastdraft_app.live.replay import Figures, Track
+from fastdraft_app.live.time_buckets import ByPosition, slices
+from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.figure_rows import FigureRows
-from fastdraft_app.widgets.gauge_columns import acceptance_column, acceptance_width, block_column, speed_column
 from fastdraft_app.widgets.gauges import GaugeState, Load, Memory, compact_rows, medium_rows, race_rows
 from fastdraft_app.widgets.spark import spark
 from fastdraft_core.decoding.metrics import by_position

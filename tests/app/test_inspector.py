@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from fastdraft_app.inspection import Facts, probability, verdict, whereabouts
-from fastdraft_app.replay import Place, Recording, Track
-from fastdraft_app.session import Phase
-from fastdraft_app.widgets.block_strip import BlockStrip
-from fastdraft_app.widgets.inspector import Inspector
+from fastdraft_app.live.block_strip import BlockStrip
+from fastdraft_app.live.inspection import Facts, probability, verdict, whereabouts
+from fastdraft_app.live.inspector import Inspector
+from fastdraft_app.live.replay import Place, Recording, Track
+from fastdraft_app.live.run_pane import RunPane
+from fastdraft_app.live.session import Phase
+from fastdraft_app.live.token_view import TokenView
 from fastdraft_app.widgets.line import TextLine
-from fastdraft_app.widgets.run_pane import RunPane
-from fastdraft_app.widgets.token_view import TokenView
 from fastdraft_core import places
 from fastdraft_core.events import Block, RunStarted, Token
 from fastdraft_core.recordings import read_recording

@@ -15,14 +15,14 @@ from msgspec.structs import replace
 from fastdraft_app.app import FastdraftApp
 from fastdraft_app.client import desktop
 from fastdraft_app.client.watch import JobWatcher
-from fastdraft_app.desktop import notification
-from fastdraft_app.screens.confirm import ConfirmScreen
-from fastdraft_app.screens.job import JobScreen
-from fastdraft_app.screens.jobs import JobsScreen
-from fastdraft_app.screens.live import LiveScreen
-from fastdraft_app.screens.sweep import SweepScreen
-from fastdraft_app.sweep_setup import drafts_of
-from fastdraft_app.widgets.job_list import JobList
+from fastdraft_app.dialogs.confirm import ConfirmScreen
+from fastdraft_app.jobs.job_list import JobList
+from fastdraft_app.jobs.job_screen import JobScreen
+from fastdraft_app.jobs.screen import JobsScreen
+from fastdraft_app.live.screen import LiveScreen
+from fastdraft_app.sweep.screen import SweepScreen
+from fastdraft_app.sweep.setup import drafts_of
+from fastdraft_app.terminal.desktop import notification
 from fastdraft_core import places
 from fastdraft_core.jobs import control
 from fastdraft_core.jobs.processes import this_process
@@ -39,7 +39,7 @@ from .test_jobs_screen import open_job, open_jobs
 @pytest.fixture
 def app(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> FastdraftApp:
     """An app whose live screen shows a recording."""
-    monkeypatch.setattr("fastdraft_app.job_notices.WATCH_SECONDS", 0.2)
+    monkeypatch.setattr("fastdraft_app.jobs.notices.WATCH_SECONDS", 0.2)
     return make_app("--replay", str(RECORDING))
 
 

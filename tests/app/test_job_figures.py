@@ -10,10 +10,10 @@ import pytest
 
 from fastdraft_app.client.device_use import DeviceUse, accelerator
 from fastdraft_app.client.log_tail import LogLines, LogTail
-from fastdraft_app.palette import marks
+from fastdraft_app.jobs.job_list import JobList
+from fastdraft_app.jobs.job_text import evaluation_table
+from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.chart import Chart, _spread
-from fastdraft_app.widgets.job_list import JobList
-from fastdraft_app.widgets.job_text import evaluation_table
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_core.events import Evaluated, encode
 from fastdraft_core.jobs.folder import EVENTS

@@ -14,15 +14,15 @@ from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
 
 from fastdraft_app.app import FastdraftApp
-from fastdraft_app.screens.confirm import ConfirmScreen
-from fastdraft_app.screens.job import VIEWS, JobScreen
-from fastdraft_app.screens.jobs import JobsScreen
-from fastdraft_app.screens.live import LiveScreen
+from fastdraft_app.dialogs.confirm import ConfirmScreen
+from fastdraft_app.jobs.job_list import JobList
+from fastdraft_app.jobs.job_screen import VIEWS, JobScreen
+from fastdraft_app.jobs.log_pane import LogPane
+from fastdraft_app.jobs.screen import JobsScreen
+from fastdraft_app.live.screen import LiveScreen
 from fastdraft_app.widgets.banner import Banner
 from fastdraft_app.widgets.chart import Chart
-from fastdraft_app.widgets.job_list import JobList
 from fastdraft_app.widgets.line import TextLine
-from fastdraft_app.widgets.log_pane import LogPane
 from fastdraft_app.widgets.plot import round_numbers
 from fastdraft_core import places
 from fastdraft_core.events import encode
@@ -292,7 +292,7 @@ def test_pictures(
 ) -> None:
     """The list, a job and its parts as they look."""
     # Nothing in a picture may depend on the machine: no clock, no path, no size of files that hold both.
-    monkeypatch.setattr("fastdraft_app.screens.jobs.when", lambda at: "2026-01-01 12:00")
+    monkeypatch.setattr("fastdraft_app.jobs.screen.when", lambda at: "2026-01-01 12:00")
     monkeypatch.setattr("fastdraft_core.jobs.view.size", lambda folder: 12_345_678)
     monkeypatch.setattr(places, "jobs", lambda: Path("jobs"))
     monkeypatch.chdir(tmp_path)

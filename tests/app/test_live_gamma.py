@@ -9,8 +9,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from fastdraft_app.screens.settings import SettingsScreen
-from fastdraft_app.session import Phase
+from fastdraft_app.live.session import Phase
+from fastdraft_app.settings.screen import SettingsScreen
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_core.results import store
 from tests.bench.points import measured

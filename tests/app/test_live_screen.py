@@ -10,20 +10,20 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import OptionList, TextArea
 
-from fastdraft_app import prompts
 from fastdraft_app.client.engine import EngineStopped
+from fastdraft_app.dialogs.help import HelpScreen
+from fastdraft_app.live import prompts
+from fastdraft_app.live.block_strip import BlockStrip
+from fastdraft_app.live.keys import CAN_BE_GREY
+from fastdraft_app.live.loading import LoadingCard
+from fastdraft_app.live.prompt_screen import PromptScreen
+from fastdraft_app.live.run_pane import RunPane
+from fastdraft_app.live.session import REPLAY, Phase
 from fastdraft_app.logs import log_to
-from fastdraft_app.screens.help import HelpScreen
-from fastdraft_app.screens.live_keys import CAN_BE_GREY
-from fastdraft_app.screens.prompt import PromptScreen
-from fastdraft_app.session import REPLAY, Phase
 from fastdraft_app.widgets.banner import Banner
-from fastdraft_app.widgets.block_strip import BlockStrip
 from fastdraft_app.widgets.figure_rows import FigureRows
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine
-from fastdraft_app.widgets.loading import LoadingCard
-from fastdraft_app.widgets.run_pane import RunPane
 from fastdraft_core import places
 
 from .conftest import MakeApp

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from fastdraft_app.client.doctor import read_check
 from fastdraft_app.client.meters import Meters
-from fastdraft_app.export_report import as_json, as_text
-from fastdraft_app.machine import Reading, age, counts, disturbance, gravest, idle_words, merged
-from fastdraft_app.palette import marks
-from fastdraft_app.widgets.check_rows import check_row, check_words, name_width, sign
-from fastdraft_app.widgets.meter_rows import short_rows, tall_rows
+from fastdraft_app.system.check_rows import check_row, check_words, name_width, sign
+from fastdraft_app.system.export_report import as_json, as_text
+from fastdraft_app.system.machine import Reading, age, counts, disturbance, gravest, idle_words, merged
+from fastdraft_app.system.meter_rows import short_rows, tall_rows
+from fastdraft_app.theme.palette import marks
 from fastdraft_core.events import Check
 
 from .doctors import ABSENT, BROKEN, CPU, FINE

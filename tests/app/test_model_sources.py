@@ -11,13 +11,13 @@ import pytest
 from textual.widgets import Input, OptionList
 
 from fastdraft_app.app import FastdraftApp
-from fastdraft_app.screens.confirm import ConfirmScreen
-from fastdraft_app.screens.models import ModelsScreen
-from fastdraft_app.screens.picker import PickerScreen
+from fastdraft_app.dialogs.confirm import ConfirmScreen
+from fastdraft_app.dialogs.picker import PickerScreen
+from fastdraft_app.models.screen import ModelsScreen
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_core import places
 from tests.hub import Hub, running_hub
-from tests.test_shelf import write
+from tests.models.test_local_models import write
 
 from .conftest import MakeApp
 from .helpers import RECORDING, wait_for

@@ -9,13 +9,13 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import OptionList, Static
 
-from fastdraft_app.partners import Known, pair
-from fastdraft_app.screens.confirm import ConfirmScreen
-from fastdraft_app.screens.live import LiveScreen
-from fastdraft_app.screens.models import ModelsScreen
+from fastdraft_app.dialogs.confirm import ConfirmScreen
+from fastdraft_app.live.screen import LiveScreen
+from fastdraft_app.models.partners import Known, pair
+from fastdraft_app.models.screen import ModelsScreen
 from fastdraft_core import places
-from fastdraft_core.shelf import shelf
-from tests.test_shelf import write, write_ir
+from fastdraft_core.models.local_models import shelf
+from tests.models.test_local_models import write, write_ir
 
 from .conftest import MakeApp
 from .helpers import RECORDING, wait_for

@@ -9,13 +9,13 @@ from textual.widgets import Static
 
 from fastdraft_app import navigation
 from fastdraft_app.app import FastdraftApp
-from fastdraft_app.palette import STATES
-from fastdraft_app.screens.help import HelpScreen
-from fastdraft_app.screens.live import LiveScreen
-from fastdraft_app.screens.sweep import SweepScreen
-from fastdraft_app.session import Phase
-from fastdraft_app.settings import Settings
-from fastdraft_app.themes import BASIC, DARK, LIGHT
+from fastdraft_app.dialogs.help import HelpScreen
+from fastdraft_app.live.screen import LiveScreen
+from fastdraft_app.live.session import Phase
+from fastdraft_app.settings.settings import Settings
+from fastdraft_app.sweep.screen import SweepScreen
+from fastdraft_app.theme.palette import STATES
+from fastdraft_app.theme.themes import BASIC, DARK, LIGHT
 from fastdraft_app.widgets.key_bar import WIDE, KeyBar, choose
 from fastdraft_core import places
 

@@ -10,11 +10,11 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from fastdraft_app import choices
-from fastdraft_app.choices import Group, Row, file_source, model_source
+from fastdraft_app.dialogs import choices
+from fastdraft_app.dialogs.choices import Group, Row, file_source, model_source
+from fastdraft_app.dialogs.picker import PickerScreen
 from fastdraft_app.history import read_history, remember_models, remember_prompt
-from fastdraft_app.screens.picker import PickerScreen
-from fastdraft_app.session import Phase
+from fastdraft_app.live.session import Phase
 from fastdraft_core import places
 
 from .conftest import MakeApp

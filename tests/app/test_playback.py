@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from fastdraft_app import recordings
+from fastdraft_app.dialogs.picker import PickerScreen
+from fastdraft_app.live import recordings
+from fastdraft_app.live.block_strip import BlockStrip
+from fastdraft_app.live.playback import Playback
+from fastdraft_app.live.run_pane import RunPane
+from fastdraft_app.live.session import Phase
 from fastdraft_app.messages import SettingsChanged
-from fastdraft_app.playback import Playback
-from fastdraft_app.screens.picker import PickerScreen
-from fastdraft_app.session import Phase
-from fastdraft_app.settings import Settings
-from fastdraft_app.widgets.block_strip import BlockStrip
+from fastdraft_app.settings.settings import Settings
 from fastdraft_app.widgets.line import TextLine
-from fastdraft_app.widgets.run_pane import RunPane
 from fastdraft_core import places
 from fastdraft_core.recordings import read_recording
 
@@ -155,7 +155,7 @@ async def test_recordings_play_until_the_models_are_loaded(make_app: MakeApp) ->
 
 async def test_one_recording_follows_the_other(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large model takes minutes to load: the three recordings go round."""
-    monkeypatch.setattr("fastdraft_app.playback.PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("fastdraft_app.live.playback.PAUSE_SECONDS", 0.01)
     app = make_app("--intro", fake=("--load-seconds", "30"))
     seen = []
     async with app.run_test(size=(80, 24)) as pilot:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastdraft_app.preferences import Preferences, render
-from fastdraft_app.schema import fields
-from fastdraft_app.settings import Settings
+from fastdraft_app.settings.preferences import Preferences, render
+from fastdraft_app.settings.schema import fields
+from fastdraft_app.settings.settings import Settings
 
 
 @pytest.fixture

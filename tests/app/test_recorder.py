@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fastdraft_app import recordings
-from fastdraft_app.recordings import Recorder, bundled, listed, machine_words, prune
+from fastdraft_app.live import recordings
+from fastdraft_app.live.recordings import Recorder, bundled, listed, machine_words, prune
 from fastdraft_core import places
 from fastdraft_core.events import Block, Cancel, Message, PairLoaded, Progress, RunFinished, RunStarted
 from fastdraft_core.recordings import Recorded, finished, read_recording

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastdraft_app.replay import SPEEDS, Player, Recording
+from fastdraft_app.live.replay import SPEEDS, Player, Recording
 from fastdraft_core.events import Block, Compared, Event, FirstToken, RunStarted, Token
 
 

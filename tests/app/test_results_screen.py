@@ -12,12 +12,12 @@ from textual.pilot import Pilot
 from textual.widgets import OptionList, Static
 
 from fastdraft_app.app import FastdraftApp
-from fastdraft_app.screens.compare import CompareScreen
-from fastdraft_app.screens.export import ExportScreen
-from fastdraft_app.screens.help import HelpScreen
-from fastdraft_app.screens.picker import PickerScreen
-from fastdraft_app.screens.result import ResultScreen
-from fastdraft_app.screens.results import ResultsScreen
+from fastdraft_app.dialogs.export import ExportScreen
+from fastdraft_app.dialogs.help import HelpScreen
+from fastdraft_app.dialogs.picker import PickerScreen
+from fastdraft_app.results.compare_screen import CompareScreen
+from fastdraft_app.results.result_screen import ResultScreen
+from fastdraft_app.results.screen import ResultsScreen
 from fastdraft_app.widgets.figure_rows import FigureRows
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_core import places

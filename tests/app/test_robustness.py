@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from fastdraft_app.client.engine import EngineClient
-from fastdraft_app.replay import Piece
-from fastdraft_app.session import Phase
-from fastdraft_app.text import elide, one_line, safe
-from fastdraft_app.widgets.token_layout import Layout
+from fastdraft_app.live.replay import Piece
+from fastdraft_app.live.session import Phase
+from fastdraft_app.live.token_layout import Layout
 from fastdraft_core import places
+from fastdraft_core.formatting import elide, one_line, safe
 from tests.terminal import Session, alive, gone
 
 from .conftest import MakeApp

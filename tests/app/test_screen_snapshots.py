@@ -10,9 +10,9 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
+from fastdraft_app.dialogs.picker import PickerScreen
 from fastdraft_app.history import remember_prompt
-from fastdraft_app.screens.picker import PickerScreen
-from fastdraft_app.session import Phase
+from fastdraft_app.live.session import Phase
 from fastdraft_core import places
 
 from .conftest import MakeApp

@@ -19,7 +19,7 @@ import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient, TestServer
 
-from fastdraft_app import serve
+from fastdraft_app.web import serve
 from tests.web import all_gone, below, served
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the server is ended by signals")

@@ -6,9 +6,9 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Checkbox, Input, Select, Static
 
-from fastdraft_app.schema import fields
-from fastdraft_app.screens.settings import ELSEWHERE, SettingsScreen
-from fastdraft_app.session import Phase
+from fastdraft_app.live.session import Phase
+from fastdraft_app.settings.schema import fields
+from fastdraft_app.settings.screen import ELSEWHERE, SettingsScreen
 
 from .conftest import MakeApp
 from .helpers import RECORDING, live, wait_for

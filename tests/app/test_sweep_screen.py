@@ -15,20 +15,20 @@ from fastdraft_app.app import FastdraftApp
 from fastdraft_app.cli import parse
 from fastdraft_app.client.engine import EngineClient
 from fastdraft_app.client.sweep import SweepClient
+from fastdraft_app.live.choose import DEBOUNCE_SECONDS
+from fastdraft_app.live.session import Phase
 from fastdraft_app.messages import SettingsChanged
-from fastdraft_app.palette import marks
-from fastdraft_app.screens.live_choose import DEBOUNCE_SECONDS
-from fastdraft_app.screens.points import point_changes
-from fastdraft_app.screens.result import ResultScreen
-from fastdraft_app.screens.sweep import SweepScreen
-from fastdraft_app.session import Phase
-from fastdraft_app.settings import Settings
-from fastdraft_app.sweep_setup import drafts_of, new_sweep, with_draft
-from fastdraft_app.sweeping import SweepPhase
+from fastdraft_app.results.panel_chart import PanelChart
+from fastdraft_app.results.points import point_changes
+from fastdraft_app.results.result_screen import ResultScreen
+from fastdraft_app.settings.settings import Settings
+from fastdraft_app.sweep.screen import SweepScreen
+from fastdraft_app.sweep.session import SweepPhase
+from fastdraft_app.sweep.setup import drafts_of, new_sweep, with_draft
+from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.banner import Banner
 from fastdraft_app.widgets.figure_rows import FigureRows
 from fastdraft_app.widgets.line import TextLine
-from fastdraft_app.widgets.panel_chart import PanelChart
 from fastdraft_core.events import Command, Load, Run
 from tests.bench.points import measured
 from tests.bench.points import result as result_of

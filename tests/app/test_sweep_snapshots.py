@@ -8,10 +8,10 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from fastdraft_app.screens.compare import CompareScreen
-from fastdraft_app.screens.picker import PickerScreen
-from fastdraft_app.screens.result import ResultScreen
-from fastdraft_app.screens.results import ResultsScreen
+from fastdraft_app.dialogs.picker import PickerScreen
+from fastdraft_app.results.compare_screen import CompareScreen
+from fastdraft_app.results.result_screen import ResultScreen
+from fastdraft_app.results.screen import ResultsScreen
 
 from .conftest import MakeApp
 from .helpers import RECORDING, wait_for

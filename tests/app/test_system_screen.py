@@ -15,11 +15,11 @@ from fastdraft_app import navigation
 from fastdraft_app.app import FastdraftApp
 from fastdraft_app.client import command
 from fastdraft_app.client.meters import Meters
-from fastdraft_app.machine import Reading
-from fastdraft_app.screens.export import ExportScreen
-from fastdraft_app.screens.help import HelpScreen
-from fastdraft_app.screens.system import SystemScreen
-from fastdraft_app.session import Phase
+from fastdraft_app.dialogs.export import ExportScreen
+from fastdraft_app.dialogs.help import HelpScreen
+from fastdraft_app.live.session import Phase
+from fastdraft_app.system.machine import Reading
+from fastdraft_app.system.screen import SystemScreen
 from fastdraft_app.widgets.banner import Banner
 from fastdraft_app.widgets.figure_rows import FigureRows
 from fastdraft_app.widgets.line import TextLine

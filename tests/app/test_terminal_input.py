@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from fastdraft_app.terminal import tolerate_old_mouse_bytes
+from fastdraft_app.terminal.modes import tolerate_old_mouse_bytes
 
 X10_REPORT = b"\x1b[M \xf0\x80"
 

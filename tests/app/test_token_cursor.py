@@ -11,10 +11,10 @@ from textual.app import App, ComposeResult
 from textual.geometry import Offset
 from textual.selection import Selection
 
-from fastdraft_app.replay import Piece, Place
-from fastdraft_app.widgets.token_layout import Layout
-from fastdraft_app.widgets.token_moves import index_of, moved, picked
-from fastdraft_app.widgets.token_view import TokenView
+from fastdraft_app.live.replay import Piece, Place
+from fastdraft_app.live.token_layout import Layout
+from fastdraft_app.live.token_moves import index_of, moved, picked
+from fastdraft_app.live.token_view import TokenView
 
 TOKENS = st.lists(st.text(alphabet="ab  \n\t日é🙂", max_size=7), max_size=40)
 

@@ -6,11 +6,11 @@ import pytest
 from rich.cells import cell_len
 from textual.app import App, ComposeResult
 
-from fastdraft_app.palette import token_style
-from fastdraft_app.replay import Piece
-from fastdraft_app.themes import DARK
-from fastdraft_app.widgets.token_layout import Layout
-from fastdraft_app.widgets.token_view import TokenView
+from fastdraft_app.live.replay import Piece
+from fastdraft_app.live.token_layout import Layout
+from fastdraft_app.live.token_view import TokenView
+from fastdraft_app.theme.palette import token_style
+from fastdraft_app.theme.themes import DARK
 
 
 def laid_out(width: int, *texts: str) -> Layout:

@@ -13,17 +13,17 @@ from textual.widgets import Input, Select, Static
 from fastdraft_app.app import FastdraftApp
 from fastdraft_app.client import command
 from fastdraft_app.client.train import model_path, recipe_path, save_recipe, train_arguments
-from fastdraft_app.screens.confirm import ConfirmScreen
-from fastdraft_app.screens.jobs import JobsScreen
-from fastdraft_app.screens.picker import PickerScreen
-from fastdraft_app.screens.wizard import REVIEW, WizardScreen
-from fastdraft_app.widgets.job_list import JobList
-from fastdraft_app.wizard import Answers, parameters
-from fastdraft_app.wizard_facts import Known, facts, known_problem
-from fastdraft_app.wizard_fields import FIELDS, PRESETS, STEPS
+from fastdraft_app.dialogs.confirm import ConfirmScreen
+from fastdraft_app.dialogs.picker import PickerScreen
+from fastdraft_app.jobs.job_list import JobList
+from fastdraft_app.jobs.screen import JobsScreen
+from fastdraft_app.wizard.answers import Answers, parameters
+from fastdraft_app.wizard.facts import Known, facts, known_problem
+from fastdraft_app.wizard.fields import FIELDS, PRESETS, STEPS
+from fastdraft_app.wizard.screen import REVIEW, WizardScreen
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.shelf import shelf
+from fastdraft_core.models.local_models import shelf
 from fastdraft_core.training.recipe import dump_recipe, load_recipe
 
 from .conftest import MakeApp
@@ -279,7 +279,7 @@ async def test_a_kill_costs_no_answers(app: FastdraftApp) -> None:
 
 def test_a_published_target_that_is_not_here_has_its_documented_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """The size of its draft is known before gigabytes are downloaded."""
-    monkeypatch.setattr("fastdraft_app.wizard_facts.free_memory", lambda: 4_000_000_000)
+    monkeypatch.setattr("fastdraft_app.wizard.facts.free_memory", lambda: 4_000_000_000)
     answers = Answers.of(load_recipe("phi3-mini-50m"))
     target, draft = ("\n".join(facts(step, answers, Known(models=[]))) for step in (0, 2))
     assert "Phi3ForCausalLM, 3.8B parameters, vocabulary 32064 (documented)" in target
@@ -460,8 +460,8 @@ def test_pictures(
     monkeypatch.setattr(places, "jobs", lambda: Path("jobs"))
     monkeypatch.setattr(places, "exports", lambda: Path("exports"))
     # Free memory and disk are another machine's tomorrow.
-    monkeypatch.setattr("fastdraft_app.wizard_facts.free_memory", lambda: 20_000_000_000)
-    monkeypatch.setattr("fastdraft_app.wizard_facts.free_disk", lambda: 90_000_000_000)
+    monkeypatch.setattr("fastdraft_app.wizard.facts.free_memory", lambda: 20_000_000_000)
+    monkeypatch.setattr("fastdraft_app.wizard.facts.free_disk", lambda: 90_000_000_000)
 
     async def before(pilot: Pilot[None]) -> None:
         screen = await go_to(pilot, step)

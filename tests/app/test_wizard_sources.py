@@ -14,13 +14,13 @@ from textual.widgets import Input, Select, Static
 from fastdraft_app.app import FastdraftApp
 from fastdraft_app.client import command
 from fastdraft_app.client.train import recipe_text
-from fastdraft_app.screens.confirm import ConfirmScreen
-from fastdraft_app.screens.picker import PickerScreen
-from fastdraft_app.screens.source import SourceScreen
-from fastdraft_app.screens.wizard import WizardScreen
-from fastdraft_app.wizard import Answers
-from fastdraft_app.wizard_fields import FIELDS
-from fastdraft_app.wizard_sources import described, free_source_name, put, read_place, take_off
+from fastdraft_app.dialogs.confirm import ConfirmScreen
+from fastdraft_app.dialogs.picker import PickerScreen
+from fastdraft_app.wizard.answers import Answers
+from fastdraft_app.wizard.fields import FIELDS
+from fastdraft_app.wizard.screen import WizardScreen
+from fastdraft_app.wizard.source_dialog import SourceScreen
+from fastdraft_app.wizard.sources import described, free_source_name, put, read_place, take_off
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.text_sources import TextSource
 from fastdraft_core.training.recipe import Recipe, load_recipe

@@ -13,12 +13,12 @@ from textual.widgets import Input
 
 from fastdraft_app.app import FastdraftApp
 from fastdraft_app.client.train import saved_recipes
-from fastdraft_app.screens.confirm import ConfirmScreen
-from fastdraft_app.screens.jobs import JobsScreen
-from fastdraft_app.screens.picker import PickerScreen
-from fastdraft_app.screens.wizard import REVIEW, WizardScreen
-from fastdraft_app.widgets.slider import _Number
-from fastdraft_app.wizard_fields import FIELDS, STEPS
+from fastdraft_app.dialogs.confirm import ConfirmScreen
+from fastdraft_app.dialogs.picker import PickerScreen
+from fastdraft_app.jobs.screen import JobsScreen
+from fastdraft_app.wizard.fields import FIELDS, STEPS
+from fastdraft_app.wizard.screen import REVIEW, WizardScreen
+from fastdraft_app.wizard.slider import _Number
 from fastdraft_core.training.recipe import load_recipe
 
 from .helpers import wait_for

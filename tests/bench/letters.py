@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastdraft_core.pair import Pair
+from fastdraft_core.engine.pair import Pair
 from tests.decoding.table import pair_of_tables
 
 

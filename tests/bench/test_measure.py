@@ -8,11 +8,11 @@ import pytest
 
 from fastdraft_core.bench.costs import Costs
 from fastdraft_core.bench.measure import Sample, costs_at, measure, points
-from fastdraft_core.bench.prompts import Prompt, bundled_prompts, file_prompts
+from fastdraft_core.bench.tasks import Prompt, bundled_prompts, file_prompts
 from fastdraft_core.decoding.records import Pass
 from fastdraft_core.decoding.sampling import Sampling
+from fastdraft_core.engine.pair import Pair
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.pair import Pair
 from tests.bench.letters import letters_pair
 
 COSTS = Costs(step_seconds=1.0, verify=[1.0, 1.1, 1.2, 1.3, 1.4], draft=[0.25] * 4, overhead=0.1)

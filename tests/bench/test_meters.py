@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fastdraft_core.bench.meters import Energy, peak_memory
-from fastdraft_core.quiet import Load, disturbance, load
+from fastdraft_core.machine.contention import Load, disturbance, load
+from fastdraft_core.machine.meters import Energy, peak_memory
 
 QUIET = Load(clock=0.0, busy=0.0, own=0.0, steal=0.0, faults=0, cores=2)
 

@@ -13,8 +13,8 @@ from fastdraft_core.bench.tasks import file_task
 from fastdraft_core.decoding.metrics import block_efficiency
 from fastdraft_core.decoding.records import Pass
 from fastdraft_core.decoding.sampling import Sampling
+from fastdraft_core.engine.pair import Pair
 from fastdraft_core.events import PointPredicted
-from fastdraft_core.pair import Pair
 from tests.bench.letters import letters_pair
 
 GAMMAS = [1, 2, 3, 4]

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from fastdraft_core.bench import sweep as module
-from fastdraft_core.bench.lineup import Lineup, choose_drafts, more_memory
+from fastdraft_core.bench.drafts import Lineup, choose_drafts, more_memory
 from fastdraft_core.bench.sweep import sweep
 from fastdraft_core.bench.tasks import Task, file_task
 from fastdraft_core.decoding.records import Pass, Request
+from fastdraft_core.engine.pair import Pair
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import (
     CostsMeasured,
@@ -25,7 +26,6 @@ from fastdraft_core.events import (
     SweepProgress,
     SweepVerdict,
 )
-from fastdraft_core.pair import Pair
 from fastdraft_core.results import store
 from fastdraft_core.results.store import Result
 from tests.bench.letters import letters_pair

@@ -16,8 +16,8 @@ import msgspec
 import pytest
 
 from fastdraft_core import places
-from fastdraft_core.bandwidth import Bandwidth, machine_id
 from fastdraft_core.events import PointMeasured, SweepFinished, SweepStarted, decode_message
+from fastdraft_core.machine.bandwidth import Bandwidth, machine_id
 from fastdraft_core.results import store
 from tests.bench.points import measured, plan
 from tests.commands import Cli
@@ -160,7 +160,7 @@ def test_a_result_that_another_process_writes_is_refused_before_loading(
 
     write = store.writer("a")
     write(plan(name="a"))
-    monkeypatch.setattr("fastdraft_core.bench.lineup.load_lineup", load)
+    monkeypatch.setattr("fastdraft_core.bench.drafts.load_lineup", load)
     code, out, err = cli("sweep", "--resume", "a")
     assert (code, out) == (1, "")
     assert "Another process is writing the result a" in err

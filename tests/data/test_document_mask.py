@@ -11,7 +11,7 @@ import torch
 
 from fastdraft_core.data.mixtures import Mixture
 from fastdraft_core.data.shards import open_shard, write_shard
-from fastdraft_core.drafts.architecture import model_config, new_model
+from fastdraft_core.training.architecture import model_config, new_model
 from fastdraft_core.training.losses import next_token_loss
 from fastdraft_core.training.recipe import ModelShape
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fastdraft_core.data.glance import glance
+from fastdraft_core.data.source_check import glance
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Glanced, decode_message
 from fastdraft_core.text_sources import TextSource

@@ -14,14 +14,14 @@ import numpy as np
 import psutil
 import pytest
 
-from fastdraft_core.converted import ir_of
 from fastdraft_core.data import writers
 from fastdraft_core.data.generation import Batch, continue_batch, continue_pages
 from fastdraft_core.data.openvino_writer import openvino_writer
 from fastdraft_core.data.writers import choose_engine
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.runtimes.openvino_batch import PagedBatch
-from fastdraft_core.runtimes.openvino_loading import OpenVinoOptions, load_batch
+from fastdraft_core.runtimes.openvino.batch import PagedBatch
+from fastdraft_core.runtimes.openvino.ir_cache import ir_of
+from fastdraft_core.runtimes.openvino.loading import OpenVinoOptions, load_batch
 from tests.folders import WIDTH, tiny_target, write_tiny_pair
 
 #: The cache has pages of 32 tokens: some prompts are longer, some end on one, some texts cross one.

@@ -125,7 +125,7 @@ def test_the_shapes_have_the_sizes_that_they_name(
     import torch
     from transformers import AutoModelForCausalLM
 
-    from fastdraft_core.drafts.architecture import model_config
+    from fastdraft_core.training.architecture import model_config
 
     special = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
     config = model_config(load_recipe(name).model, architecture=architecture, vocab_size=vocab_size, special=special)

@@ -65,7 +65,7 @@ def _openvino(table: bytes, size: int, paged: bool, number: int) -> Runtime:
     import openvino as ov
     from openvino import opset13 as ops
 
-    from fastdraft_core.runtimes.openvino_loading import load_ir
+    from fastdraft_core.runtimes.openvino.loading import load_ir
 
     source = _any_table(size)
     model = ov.Core().read_model(source / "openvino_model.xml")

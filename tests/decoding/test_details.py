@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from fastdraft_core.data.tokenizer import train_tokenizer
 from fastdraft_core.decoding.details import MAX_BLOCKS, TOP, Witness, details
 from fastdraft_core.decoding.drafters import ModelDrafter
-from fastdraft_core.decoding.pieces import Pieces
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling, Verdict
 from fastdraft_core.decoding.speculative import speculative
+from fastdraft_core.decoding.token_text import Pieces
+from fastdraft_core.engine.load_options import LoadOptions
+from fastdraft_core.engine.pair import Pair, load_pair
 from fastdraft_core.events import Block, Detail, FirstToken, Load, Opinion, Run, Token, decode_message, encode
-from fastdraft_core.load_options import LoadOptions
-from fastdraft_core.pair import Pair, load_pair
 from tests.decoding.table import TableRuntime, pair_of_tables, processed
 
 SAMPLINGS = [Sampling(), Sampling(0.6), Sampling(1.0, 3, 0.9)]
@@ -219,7 +219,7 @@ def test_tokens_without_text_name_their_piece() -> None:
 
 def test_the_engines_runs_can_be_inspected() -> None:
     """What the app gets has details of every token of the speculative run."""
-    from fastdraft_core.engine import Engine
+    from fastdraft_core.engine.process import Engine
 
     found: list[Any] = []
     engine = Engine(found.append)

@@ -14,10 +14,11 @@ from msgspec.structs import replace
 
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.jobs import control, machine, processes, queue
+from fastdraft_core.jobs import control, processes, queue
 from fastdraft_core.jobs.folder import claim
 from fastdraft_core.jobs.record import Process, Record, write_record
 from fastdraft_core.jobs.view import JobReader
+from fastdraft_core.machine import machine_id
 from tests.commands import Cli
 from tests.jobs.conftest import Submit
 from tests.jobs.test_queue import kill, waits
@@ -156,7 +157,7 @@ def test_a_renamed_machine_knows_its_jobs(submit: Submit, end_all: Callable[[], 
 
 def test_an_earlier_boot_of_this_machine_is_no_other_one() -> None:
     """After a power cut a job is lost, also where the machine is called otherwise since."""
-    before = Process(GONE, "the-boot-before 3.00", "old-name", machine.machine_id())
+    before = Process(GONE, "the-boot-before 3.00", "old-name", machine_id.machine_id())
     assert state(job("cut-off", process=before)) == "lost"
 
 
@@ -184,14 +185,14 @@ def test_a_machine_is_known_by_what_was_installed_and_a_container_by_its_name(
     installed, namespace = tmp_path / "machine-id", tmp_path / "pid"
     installed.write_text("0123456789abcdef0123456789abcdef\n")
     namespace.symlink_to("pid:[4026531836]")
-    monkeypatch.setattr(machine, "_INSTALLED", installed)
-    monkeypatch.setattr(machine, "_NAMESPACE", namespace)
-    monkeypatch.setattr(machine.platform, "node", lambda: "pod-3")
-    found = machine.machine_id.__wrapped__()
-    assert found == machine.machine_id.__wrapped__()
+    monkeypatch.setattr(machine_id, "_INSTALLED", installed)
+    monkeypatch.setattr(machine_id, "_NAMESPACE", namespace)
+    monkeypatch.setattr(machine_id.platform, "node", lambda: "pod-3")
+    found = machine_id.machine_id.__wrapped__()
+    assert found == machine_id.machine_id.__wrapped__()
     assert found not in ("pod-3", installed.read_text().strip())
     namespace.unlink()
     namespace.symlink_to("pid:[4026532999]")
-    assert machine.machine_id.__wrapped__() == "pod-3"
+    assert machine_id.machine_id.__wrapped__() == "pod-3"
     namespace.unlink()
-    assert machine.machine_id.__wrapped__() == "pod-3"
+    assert machine_id.machine_id.__wrapped__() == "pod-3"

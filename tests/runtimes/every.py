@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.openvino_ir import WeightFormat, write_ir
 from fastdraft_core.runtimes.base import Runtime
-from fastdraft_core.runtimes.openvino_loading import OpenVinoOptions, load_ir
-from fastdraft_core.runtimes.torch_runtime import TorchRuntime
+from fastdraft_core.runtimes.openvino.conversion import WeightFormat, write_ir
+from fastdraft_core.runtimes.openvino.loading import OpenVinoOptions, load_ir
+from fastdraft_core.runtimes.torch.runtime import TorchRuntime
 
 #: ``openvino`` keeps keys and values in pages of ours where the model allows it, ``stateful`` inside the model.
 RUNTIMES = ["torch", "openvino", "stateful"]

@@ -9,7 +9,7 @@ from fastdraft_core.decoding.drafters import ModelDrafter
 from fastdraft_core.decoding.losslessness import accept_all, check_greedy, rounding_noise
 from fastdraft_core.decoding.records import Request
 from fastdraft_core.runtimes.base import Runtime
-from fastdraft_core.runtimes.openvino_loading import OpenVinoOptions, load_ir
+from fastdraft_core.runtimes.openvino.loading import OpenVinoOptions, load_ir
 from tests.runtimes.every import ir_folder
 from tests.runtimes.models import VOCABULARY, noisy, small_model
 

@@ -11,9 +11,9 @@ from fastdraft_core.decoding.drafters import ModelDrafter
 from fastdraft_core.decoding.losslessness import accept_all, check_law
 from fastdraft_core.decoding.records import Request
 from fastdraft_core.decoding.sampling import Sampling
-from fastdraft_core.runtimes import openvino_blocks
 from fastdraft_core.runtimes.base import BLOCK_READS, POINTS, BlockRuntime, Runtime
-from fastdraft_core.runtimes.openvino_loading import load_ir
+from fastdraft_core.runtimes.openvino import blocks
+from fastdraft_core.runtimes.openvino.loading import load_ir
 from tests.runtimes.every import EXACT, ir_folder, on
 from tests.runtimes.models import ARCHITECTURES, CONTEXT, VOCABULARY, noisy, small_model, uncached_logits
 
@@ -151,7 +151,7 @@ def test_blocks_that_were_not_prepared_go_step_by_step(monkeypatch: pytest.Monke
     drafter.keep(len(ids) - 1)
     assert drafter.propose(ids, 2, Sampling(), stream)[0] == expected[:2]
     assert counting.passes == 2
-    monkeypatch.setattr(openvino_blocks, "_MOST_BYTES", 0)
+    monkeypatch.setattr(blocks, "_MOST_BYTES", 0)
     drafter.prepare(6, Sampling())
     assert not runtime.writes_blocks(6, greedy=True)
 

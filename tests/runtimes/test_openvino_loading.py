@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.runtimes import openvino_loading
 from fastdraft_core.runtimes.base import Runtime
-from fastdraft_core.runtimes.openvino_loading import OpenVinoOptions, choose_openvino_device, load_ir
+from fastdraft_core.runtimes.openvino import loading
+from fastdraft_core.runtimes.openvino.loading import OpenVinoOptions, choose_openvino_device, load_ir
 from tests.runtimes.every import EXACT, ir_folder
 from tests.runtimes.models import VOCABULARY, small_model, uncached_logits
 
@@ -169,8 +169,8 @@ def test_one_thread_does_not_end_the_process(tmp_path: Path) -> None:
     """OpenVINO 2026.4 divides by zero where it compiles bfloat16 for one thread and there is AMX: such a pair runs in float32."""
     code = """
 import sys
-from fastdraft_core.load_options import LoadOptions
-from fastdraft_core.pair import load_pair
+from fastdraft_core.engine.load_options import LoadOptions
+from fastdraft_core.engine.pair import load_pair
 print(load_pair("demo", "demo:XS", LoadOptions(runtime="openvino", threads=1)).encode("def"))
 """
     environment = os.environ | {"FASTDRAFT_HOME": str(tmp_path)}
@@ -182,17 +182,17 @@ def test_bfloat16_on_one_thread_is_refused_where_it_would_end_the_process(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever asks for it is told why not and what to do; a second thread or another format runs."""
-    monkeypatch.setattr(openvino_loading, "has_amx", lambda: True)
+    monkeypatch.setattr(loading, "has_amx", lambda: True)
     with pytest.raises(FastdraftError, match=r"one thread.*--dtype float32"):
         load(folder, OpenVinoOptions(dtype="bfloat16", threads=1))
-    monkeypatch.setattr(openvino_loading, "choose_dtype", lambda device, asked: asked or "bfloat16")
+    monkeypatch.setattr(loading, "choose_dtype", lambda device, asked: asked or "bfloat16")
     assert load(folder, OpenVinoOptions(threads=1)).card.compute == "float32"
 
 
 def test_a_narrow_model_does_not_end_the_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenVINO 2026.4 dies where two threads share 32 columns in bfloat16 with AMX: such a model computes in float32."""
-    monkeypatch.setattr(openvino_loading, "has_amx", lambda: True)
-    monkeypatch.setattr(openvino_loading, "choose_dtype", lambda device, asked: asked or "bfloat16")
+    monkeypatch.setattr(loading, "has_amx", lambda: True)
+    monkeypatch.setattr(loading, "choose_dtype", lambda device, asked: asked or "bfloat16")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 32}))
     assert load(folder, OpenVinoOptions(threads=2)).card.compute == "float32"

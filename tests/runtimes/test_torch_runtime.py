@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.runtimes.torch_runtime import TorchRuntime, refuse_unrewindable
+from fastdraft_core.runtimes.torch.runtime import TorchRuntime, refuse_unrewindable
 from tests.runtimes.models import VOCABULARY, small_model
 
 

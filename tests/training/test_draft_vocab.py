@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from fastdraft_core.data.target_logits import top_log_probs
-from fastdraft_core.drafts.projection import principal_components, project_embeddings
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Evaluated, Event, Progress, StageFinished, Step
 from fastdraft_core.jobs.run import run_job
-from fastdraft_core.runtimes.draft_vocab import (
+from fastdraft_core.models.draft_vocab import (
     DRAFT_VOCAB_FILE,
     DraftVocab,
     count_draft_vocab,
@@ -31,6 +30,7 @@ from fastdraft_core.training import loop
 from fastdraft_core.training.flops import flops_per_token
 from fastdraft_core.training.losses import next_token_loss, token_losses
 from fastdraft_core.training.plan import plan
+from fastdraft_core.training.projection import principal_components, project_embeddings
 from fastdraft_core.training.recipe import Recipe, load_recipe
 from fastdraft_core.training.short_head import shorten_head
 from fastdraft_core.training.start import starting_model
@@ -190,23 +190,27 @@ def test_the_target_s_own_text_chooses_the_list(tmp_path: Path, world: Path) -> 
     assert vocab.tokens < 600
 
 
-def test_a_job_goes_on_as_if_nobody_had_stopped_it(tmp_path: Path, world: Path) -> None:
+def _stopped_after(recipe: Recipe, job: Path, step: int, losses: list[float]) -> None:
+    stop = Stop()
+    for event in run_job(recipe, job, stop=stop):
+        if isinstance(event, Step):
+            losses.append(event.loss)
+            if event.step == step:
+                stop.request()
+
+
+def test_a_job_goes_on_as_if_nobody_had_stopped_it(
+    tmp_path: Path, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stopped in the middle and run again: the same losses step by step, and the same list."""
     recipe = _recipe(world, steps=6)
-    loop._EVENT_SECONDS, before = 0.0, loop._EVENT_SECONDS
-    try:
-        whole = [e.loss for e in run_job(recipe, tmp_path / "whole") if isinstance(e, Step)]
-        stop, seen = Stop(), []
-        with pytest.raises(Interrupted):
-            for event in run_job(recipe, tmp_path / "parts", stop=stop):
-                if isinstance(event, Step):
-                    seen.append(event.loss)
-                    if event.step == 3:
-                        stop.request()
-        kept = (tmp_path / "parts" / DRAFT_VOCAB_FILE).read_bytes()
-        seen += [e.loss for e in run_job(recipe, tmp_path / "parts") if isinstance(e, Step)]
-    finally:
-        loop._EVENT_SECONDS = before
+    monkeypatch.setattr(loop, "_EVENT_SECONDS", 0.0)
+    whole = [e.loss for e in run_job(recipe, tmp_path / "whole") if isinstance(e, Step)]
+    seen: list[float] = []
+    with pytest.raises(Interrupted):
+        _stopped_after(recipe, tmp_path / "parts", 3, seen)
+    kept = (tmp_path / "parts" / DRAFT_VOCAB_FILE).read_bytes()
+    seen += [e.loss for e in run_job(recipe, tmp_path / "parts") if isinstance(e, Step)]
     assert seen == whole
     assert (tmp_path / "parts" / DRAFT_VOCAB_FILE).read_bytes() == kept
     (tmp_path / "parts" / DRAFT_VOCAB_FILE).unlink()
@@ -266,7 +270,7 @@ def test_a_draft_starts_with_projected_embeddings(tmp_path: Path, world: Path, t
 
 def test_what_projection_cannot_do_is_one_sentence(world: Path) -> None:
     """A draft as wide as its target, a model beside the target, and another method without one."""
-    with pytest.raises(FastdraftError, match="Make model.hidden_size smaller"):
+    with pytest.raises(FastdraftError, match=r"Make model\.hidden_size smaller"):
         project_embeddings(tiny_target(), tiny_target(), "target")
     for init in ({"method": "projected", "model": "other"}, {"method": "pruned"}):
         with pytest.raises(FastdraftError, match=r"need init\.model"):

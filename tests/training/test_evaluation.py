@@ -15,9 +15,9 @@ from fastdraft_core.decoding.metrics import acceptance_rate
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.speculative import speculative
+from fastdraft_core.engine.pair import load_runtime
 from fastdraft_core.events import Evaluated
 from fastdraft_core.jobs.describe import describe
-from fastdraft_core.pair import load_runtime
 from fastdraft_core.training.evaluation import accepted_share, make_texts
 from fastdraft_core.training.recipe import Evaluation
 from tests.folders import WIDTH, tiny_target, tiny_tokenizer

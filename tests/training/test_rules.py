@@ -11,10 +11,10 @@ from transformers import LlamaConfig, LlavaConfig
 
 from fastdraft_core.data.prompts import Prefixes
 from fastdraft_core.data.shards import Shard, open_shard, write_shard
-from fastdraft_core.drafts.architecture import model_config, new_model
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.jobs.run import run_job
 from fastdraft_core.training import plan as plans
+from fastdraft_core.training.architecture import model_config, new_model
 from fastdraft_core.training.recipe import ModelShape
 from fastdraft_core.training.start import check_context, recipe_config
 from tests.jobs.tiny import tiny_recipe, write_world

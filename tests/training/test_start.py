@@ -11,11 +11,11 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from fastdraft_core.data.tokenizer import train_tokenizer
-from fastdraft_core.drafts.inheritance import inherited_config, inherited_model, token_pieces
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Progress, StageFinished
 from fastdraft_core.jobs.queue import submit
 from fastdraft_core.jobs.run import run_job
+from fastdraft_core.training.inheritance import inherited_config, inherited_model, token_pieces
 from fastdraft_core.training.recipe import Init, ModelShape, Recipe, parse_recipe
 from fastdraft_core.training.start import starting_model
 from tests.folders import tiny_tokenizer, write_model

@@ -1,0 +1,1 @@
+"""Dialogs that every screen opens: questions, pickers, help, exports."""

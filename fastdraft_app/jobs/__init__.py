@@ -1,0 +1,1 @@
+"""The job screens: trainings that run, wait or have ended."""

@@ -1,0 +1,1 @@
+"""The live screen: tokens being accepted and rejected, beside autoregressive decoding."""

@@ -1,0 +1,135 @@
+"""One run: its name, its figures, its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+
+from fastdraft_app.live.replay import NO_FIGURES, Figures, Piece, Track, View
+from fastdraft_app.live.token_view import TokenView
+from fastdraft_app.theme.palette import Marks, marks
+from fastdraft_app.widgets.line import TextLine, fields, first_fitting
+
+
+@dataclass(frozen=True)
+class PaneState:
+    """What a pane shows at a moment."""
+
+    track: Track | None = None
+    steps: int = 0
+    figures: Figures = NO_FIGURES
+    view: View = "clean"
+    pending: int = 0
+    """Drafted tokens of the block in progress that are shown before they are judged."""
+    running: bool = False
+    note: str = ""
+    """What the lower edge says: being timed, same text, and so on."""
+    note_style: str = "$muted"
+    speedup: float | None = None
+    placeholder: str = ""
+    recorded: bool = False
+    """Whether it is no run of this machine and hour; the pane says so when it has the screen for itself, too."""
+
+
+class RunPane(Vertical):
+    """A framed token view with its figures on top."""
+
+    ALLOW_MAXIMIZE = True
+
+    DEFAULT_CSS = """
+    RunPane {
+        border: round $border-blurred;
+        border-title-color: $foreground;
+        border-title-style: bold;
+        border-subtitle-color: $muted;
+        padding: 0 0 0 1;
+        &:focus-within { border: round $primary; }
+        & > TextLine { width: 1fr; }
+        & > TokenView { height: 1fr; margin-top: 0; }
+    }
+    """
+
+    def __init__(self, title: str, *, ascii_only: bool, id: str) -> None:  # noqa: A002  Textual's name
+        super().__init__(id=id)
+        self._marks = marks(ascii_only)
+        self._head = TextLine(classes="head")
+        self.view = TokenView(ascii_only=ascii_only, id=f"{id}-tokens")
+        self._shown: tuple[Track | None, int, View] = (None, 0, "clean")
+        self._note = Content("")
+        self._title = self.border_title = title
+
+    def compose(self) -> ComposeResult:
+        """Figures above, tokens below."""
+        yield self._head
+        yield self.view
+
+    def show(self, state: PaneState) -> None:
+        """Bring the pane to ``state``, painting only the difference."""
+        self._show_tokens(state)
+        self._head.show(head(state, self._head.size.width, self._marks))
+        note = Content.styled(state.note, state.note_style)
+        if not note.is_same(self._note):
+            self._note = note
+            self.border_subtitle = note
+
+    @property
+    def head_text(self) -> str:
+        """The line of figures."""
+        return self._head.text
+
+    def _show_tokens(self, state: PaneState) -> None:
+        track, steps, view = self._shown
+        if track is not state.track or state.steps < steps or view != state.view:
+            self.view.clear()
+            steps = 0
+            if state.track is not None:
+                self.view.write(prompt_pieces(state.track, state.view))
+        pending: list[Piece] = []
+        if state.track is not None:
+            self.view.write(state.track.pieces(steps, state.steps, state.view))
+            pending = state.track.pending(state.steps, state.pending) if state.pending else []
+        self._shown = (state.track, state.steps, state.view)
+        self.border_title = ", ".join(
+            [self._title, *([] if state.view == "clean" else [state.view]), *(["recorded"] if state.recorded else [])]
+        )
+        self.view.show_tail(pending)
+        self.view.set_placeholder(state.placeholder)
+        self.view.show_cursor(state.running)
+        self.view.flush()
+
+
+def prompt_pieces(track: Track, view: View) -> Sequence[Piece]:
+    """The prompt, shown before what the model adds."""
+    return [Piece(track.started.prompt, "plain" if view == "plain" else "prompt", -1, 0)]
+
+
+def head(state: PaneState, width: int, mark: Marks) -> Content:
+    """Tokens/s, time, and the speed-up with its baseline, as much as fits."""
+    figures = state.figures
+    if not figures.tokens:
+        return Content.styled(mark.dash, "$muted")
+    rate = Content.assemble((f"{figures.tokens_per_second:.1f}", "bold"), (" tok/s", "$muted"))
+    time = Content.assemble(f"{figures.seconds:.2f}", (" s", "$muted"))
+    tokens = Content.assemble(f"{figures.tokens}", (" tokens", "$muted"))
+    if state.speedup is None:
+        return first_fitting(width, fields(rate, time, tokens), fields(rate, time), rate)
+    long = speedup_content(state.speedup, "the autoregressive speed", mark)
+    short = speedup_content(state.speedup, "vs AR", mark)
+    return first_fitting(
+        width,
+        fields(rate, time, tokens, long),
+        fields(rate, time, tokens, short),
+        fields(rate, time, short),
+        fields(rate, short, gap=2),
+    )
+
+
+def speedup_content(speedup: float, baseline: str, mark: Marks) -> Content:
+    """``▲ 1.85× vs AR``: a speed-up always names its baseline."""
+    faster = speedup >= 1
+    arrow, style = (mark.faster, "bold $success") if faster else (mark.slower, "bold $warning")
+    return Content.assemble((f"{arrow} {speedup:.2f}{mark.times}", style), (f" {baseline}", "$muted"))

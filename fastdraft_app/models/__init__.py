@@ -1,0 +1,1 @@
+"""The models screen: what lies on this machine, and which draft fits which target."""

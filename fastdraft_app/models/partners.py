@@ -1,0 +1,80 @@
+"""Which pair a model of the shelf goes live in: with the partner that is known to be the best, and why that one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from fastdraft_app.results.stored_sweeps import kept
+from fastdraft_app.settings.settings import OFF
+from fastdraft_core.jobs.view import JobView
+from fastdraft_core.models.catalog import DEMO
+from fastdraft_core.models.local_models import ShelfModel, drafts_for, targets_for
+
+HOW = "S for demo, else the draft with the highest acceptance in kept sweeps or in its job, else the smallest"
+"""How a draft is chosen where several fit."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """Mean accepted/drafted by the names of target and draft. Sweeps and jobs ask other prompts, so they are not mixed."""
+
+    sweeps: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    jobs: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What goes live, and why the one that was not asked for."""
+
+    target: str
+    draft: str
+    why: str
+
+
+def pair(model: ShelfModel, models: Sequence[ShelfModel], known: Known) -> Pair:
+    """The pair of ``model`` and the partner that suits it best; the bundled target comes before others of its kind."""
+    targets, drafts = targets_for(model, models), drafts_for(model, models)
+    if targets:
+        target = next((one for one in targets if one.name == DEMO), targets[0])
+        return Pair(
+            target.name, model.name, "the bundled target" if target.name == DEMO else "the largest that it fits"
+        )
+    if not drafts:
+        return Pair(model.name, OFF, "no draft here fits it")
+    return _with_draft(model.name, drafts, known)
+
+
+def _with_draft(target: str, drafts: Sequence[ShelfModel], known: Known) -> Pair:
+    names = [draft.name for draft in drafts]
+    if target == DEMO and f"{DEMO}:S" in names:
+        return Pair(target, f"{DEMO}:S", "the bundled draft of middle size")
+    for rates, where in ((known.sweeps, "in kept sweeps"), (known.jobs, "after its training")):
+        rated = {name: rates[target, name] for name in names if (target, name) in rates}
+        if rated:
+            best = max(rated, key=rated.__getitem__)
+            return Pair(target, best, f"acceptance {rated[best]:.2f} {where}, the highest known")
+    return Pair(target, names[0], "the smallest that fits")
+
+
+def known_acceptance(jobs: Iterable[JobView]) -> Known:
+    """What kept sweeps and ``jobs`` have found out. Reads the disk."""
+    judged = {
+        (view.target, str(view.model)): fmean(last.acceptance.values())
+        for view in jobs
+        if view.acceptance and (last := list(view.acceptance.values())[-1]).acceptance
+    }
+    return Known(_in_sweeps(), judged)
+
+
+def _in_sweeps() -> dict[tuple[str, str], float]:
+    """Of each pair the mean over the grid, read from the target's own text."""
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for entry in kept():
+        if entry.result is not None:
+            target = entry.result.plan.target.name
+            for point in entry.result.predicted.values():
+                found[target, point.draft].append(point.acceptance)
+    return {names: fmean(rates) for names, rates in found.items()}

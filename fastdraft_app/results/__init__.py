@@ -1,0 +1,1 @@
+"""The results screens: what was measured before, and comparisons of it."""

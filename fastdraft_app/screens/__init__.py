@@ -1,1 +1,0 @@
-"""One file a screen, its style sheet beside it."""

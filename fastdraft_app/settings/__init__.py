@@ -1,0 +1,1 @@
+"""Settings: their file, their fields and their screen."""

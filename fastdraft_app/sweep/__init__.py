@@ -1,0 +1,1 @@
+"""The sweep screen: measuring drafts and gammas while charts fill."""

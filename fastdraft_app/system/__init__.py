@@ -1,0 +1,1 @@
+"""The system screen: this machine, and whether a measurement would count now."""

@@ -1,0 +1,1 @@
+"""The wizard: questions whose answers are a recipe."""

@@ -1,0 +1,232 @@
+"""The training wizard without its screen: what was answered, and the recipe that follows from it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fastdraft_app.wizard.fields import DEVICE, DEVICES, FIELDS, OWN, PRESET, PRESETS, STEPS, Field, Step
+from fastdraft_app.wizard.values import get_value, read, set_value, write
+from fastdraft_core import places
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.files import write_atomic
+from fastdraft_core.models.catalog import resolve
+from fastdraft_core.models.weights import is_ir_alone
+from fastdraft_core.training.recipe import STAGES, ModelShape, Recipe, dump_recipe, load_recipe, parse_recipe
+
+FIRST_RECIPE = "demo-tiny"
+FIRST_NAME = "my-draft"
+
+
+class Answers:
+    """A recipe as it is being edited: what it is based on, and what was typed over it, be it wrong."""
+
+    def __init__(self, base: dict[str, Any], typed: Mapping[str, str] | None = None) -> None:
+        self.base = base
+        self.typed: dict[str, str] = dict(typed or {})
+
+    @classmethod
+    def fresh(cls) -> Answers:
+        """The answers that work without a change: a tiny draft of the bundled target."""
+        return cls.of(load_recipe(FIRST_RECIPE), FIRST_NAME)
+
+    @classmethod
+    def of(cls, recipe: Recipe, name: str = "") -> Answers:
+        """The answers that give ``recipe``, under a name that no job has yet; a stage that it lacks is left out."""
+        base = {**dump_recipe(recipe), "name": free_name(name or recipe.name)}
+        usual = dump_recipe(load_recipe(FIRST_RECIPE))
+        missing = {stage: {**usual[stage], "skip": True} for stage in STAGES if stage not in base}
+        return cls({"synthesis": usual["synthesis"], **missing, **base}, {})
+
+    def text(self, field: Field) -> str:
+        """What stands in the field."""
+        if field.path in self.typed:
+            return self.typed[field.path]
+        if field.path == PRESET:
+            return self._preset()
+        return DEVICES[0] if field.path == DEVICE else write(get_value(self.base, field.path), field)
+
+    def set(self, field: Field, text: str) -> None:
+        """Somebody typed or chose this."""
+        self.typed[field.path] = text
+        if field.path == PRESET and text in PRESETS:
+            shape = msgspec.to_builtins(_preset_shape(text))
+            self.typed |= {
+                path: write(shape[path.removeprefix("model.")], one)
+                for path, one in FIELDS.items()
+                if path.startswith("model.")
+            }
+        elif field.path.startswith("model."):
+            self.typed.pop(PRESET, None)
+
+    @property
+    def device(self) -> str:
+        """As ``--device`` takes it."""
+        chosen = self.text(FIELDS[DEVICE])
+        return "" if chosen == DEVICES[0] else chosen
+
+    def problem(self, field: Field) -> str:
+        """What is wrong with the field, alone or beside the others, in a sentence; empty if nothing."""
+        return self._own_problem(field) or (told if _is_about(told := self._misfit(), field) else "")
+
+    def _own_problem(self, field: Field) -> str:
+        try:
+            read(self.text(field), field)
+            _RULES.get(field.path, _no_rule)(self)
+        except FastdraftError as error:
+            return error.message
+        except ValueError as error:
+            return str(error)
+        except OSError as error:
+            return f"This cannot be looked at ({error.strerror or error})."
+        return ""
+
+    def whole_problem(self, step: Step) -> str:
+        """What does not fit together in the recipe as a whole; nothing while a field of the page itself is wrong."""
+        return "" if self.problems(step) else self._misfit()
+
+    def _misfit(self) -> str:
+        """The first thing that does not fit together; nothing while any field alone is wrong, which says so itself."""
+        try:
+            data = self._data()
+        except (FastdraftError, ValueError):
+            return ""
+        try:
+            parse_recipe(data, "")
+        except FastdraftError as error:
+            return error.message.removeprefix(": ")
+        return ""
+
+    def problems(self, step: Step) -> list[str]:
+        """What is wrong on a page."""
+        return [f"{field.label}: {told}" for field in step.fields if (told := self.problem(field))]
+
+    def recipe(self) -> Recipe:
+        """The recipe.
+
+        Raises:
+            FastdraftError: a field, or the whole, makes no sense; the message says where.
+        """
+        wrong = [told for step in STEPS for told in self.problems(step)]
+        if wrong:
+            raise FastdraftError(f"{wrong[0].rstrip('.')}.")
+        return parse_recipe(self._data(), "The recipe")
+
+    def shape(self) -> ModelShape | None:
+        """The draft's shape, where it makes sense."""
+        with suppress(FastdraftError, ValueError, msgspec.ValidationError):
+            return msgspec.convert(self._data()["model"], ModelShape)
+        return None
+
+    def _data(self) -> dict[str, Any]:
+        data = copy.deepcopy(self.base)
+        for path, text in self.typed.items():
+            if path not in (DEVICE, PRESET) and path in FIELDS:
+                set_value(data, path, read(text, FIELDS[path]))
+        written = data.get("synthesis") or {}
+        # Shares belong to temperatures that there are no more.
+        if len(written.get("shares") or ()) != len(written.get("temperatures") or ()):
+            written.pop("shares", None)
+        return data
+
+    def _preset(self) -> str:
+        shape = self.shape()
+        return next((name for name in PRESETS if _preset_shape(name) == shape), OWN)
+
+    # --- kept over sessions -------------------------------------------------------------------
+
+    def keep(self) -> None:
+        """Write the answers down; where that fails, the session goes on without."""
+        with suppress(OSError):
+            write_atomic(_place(), msgspec.json.encode({"base": self.base, "typed": self.typed}))
+
+    @classmethod
+    def kept(cls) -> Answers:
+        """The answers of last time; fresh ones where there are none, or damaged ones."""
+        try:
+            data = msgspec.json.decode(_place().read_bytes())
+            typed = {path: text for path, text in data["typed"].items() if path in FIELDS and isinstance(text, str)}
+            parse_recipe(data["base"], "The answers")
+            return cls(data["base"], typed)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, FastdraftError, KeyError, TypeError, AttributeError):
+            return cls.fresh()
+
+    @staticmethod
+    def forget() -> None:
+        """Begin anew next time."""
+        with suppress(OSError):
+            _place().unlink()
+
+
+def free_name(name: str) -> str:
+    """``name``, with a number where a job is called so already."""
+    taken, number, found = places.jobs(), 1, name
+    while (taken / found).exists():
+        number += 1
+        found = f"{name}-{number}"
+    return found
+
+
+@cache
+def _preset_shape(name: str) -> ModelShape:
+    """The shape that the bundled recipe of a preset has."""
+    return load_recipe(PRESETS[name]).model
+
+
+def parameters(shape: ModelShape, vocab_size: int) -> int:
+    """Weights of a Llama-like model of this shape."""
+    width, keys = shape.hidden_size, shape.hidden_size // shape.num_heads * shape.num_kv_heads
+    layer = 2 * width * width + 2 * width * keys + 3 * width * shape.intermediate_size + 2 * width
+    return vocab_size * width * (1 if shape.tie_embeddings else 2) + shape.num_layers * layer + width
+
+
+def _is_about(told: str, field: Field) -> bool:
+    """Whether a rule of the recipe names ``field`` first: there it can be mended. A stage stands for its sources."""
+    section, _, key = field.path.rpartition(".")
+    named = (f"{field.path} ", *([f"{section} uses the source "] if key == "sources" else []))
+    return told.startswith(named)
+
+
+def _no_rule(answers: Answers) -> None:
+    del answers
+
+
+def _check_target(answers: Answers) -> None:
+    folder = Path(resolve(answers.text(FIELDS["target"]).strip()))
+    if is_ir_alone(folder):
+        raise ValueError(
+            "This is an OpenVINO IR, and no draft can be trained for one: give the model that it was made of."
+        )
+
+
+def _check_name(answers: Answers) -> None:
+    name = answers.text(FIELDS["name"]).strip()
+    if (places.jobs() / name).exists():
+        raise ValueError(f"There is a job {name!r} already; take another name, such as {free_name(name)}.")
+
+
+def _divides(outer: str, inner: str) -> Callable[[Answers], None]:
+    def check(answers: Answers) -> None:
+        whole, part = (read(answers.text(FIELDS[f"model.{name}"]), FIELDS[f"model.{name}"]) for name in (outer, inner))
+        if whole % part:
+            raise ValueError(f"{outer} {whole} must be a multiple of {inner} {part}.")
+
+    return check
+
+
+_RULES: dict[str, Callable[[Answers], None]] = {
+    "target": _check_target,
+    "name": _check_name,
+    "model.num_heads": _divides("hidden_size", "num_heads"),
+    "model.num_kv_heads": _divides("num_heads", "num_kv_heads"),
+}
+
+
+def _place() -> Any:
+    return places.config() / "wizard.json"

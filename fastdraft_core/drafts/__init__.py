@@ -1,1 +1,0 @@
-"""The shape of a draft: configurations and what they cost."""

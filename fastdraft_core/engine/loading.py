@@ -1,0 +1,213 @@
+"""Load a target and a draft on the runtime that was asked for, or on the one that is faster here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from fastdraft_core.engine.load_options import LoadOptions
+from fastdraft_core.engine.runtime_choice import (
+    TITLES,
+    Choice,
+    Speed,
+    faster,
+    measure,
+    only,
+    pair_key,
+    remember,
+    remembered,
+)
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.machine.contention import crowded, load
+from fastdraft_core.machine.devices import choose_device, choose_dtype, choose_threads
+from fastdraft_core.models.identity import source_key
+from fastdraft_core.models.weights import is_ir_alone
+from fastdraft_core.runtimes.base import Runtime
+from fastdraft_core.runtimes.openvino.ir_cache import ir_of, takes_long
+from fastdraft_core.runtimes.openvino.loading import KV_PRECISIONS, OpenVinoOptions, choose_openvino_device, load_ir
+from fastdraft_core.runtimes.torch.loading import load_model
+from fastdraft_core.runtimes.torch.runtime import TorchRuntime
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+RUNTIMES = ("torch", "openvino", "auto")
+#: Devices that one runtime alone can use.
+_KINDS = {"gpu": "openvino", "npu": "openvino", "cuda": "torch", "xpu": "torch", "hpu": "torch"}
+_SAMPLE = "The first of the rules is that nothing is lost."
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model by the name people know, and the folder of its files."""
+
+    name: str
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Both models on one runtime; ``reason`` says why that one, where nobody chose it."""
+
+    target: Runtime
+    draft: Runtime | None
+    runtime: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """Loads one pair on either runtime."""
+
+    target: Source
+    draft: Source | None
+    tokenizer: PreTrainedTokenizerBase
+    options: LoadOptions
+    report: Callable[[str], None]
+
+    def load(self) -> Loaded:
+        """Load as the options say.
+
+        Raises:
+            FastdraftError: options contradict each other, or a model cannot be loaded.
+        """
+        check_options(self.options)
+        if self.options.runtime != "auto":
+            return self._load(self.options.runtime)
+        choice = self._obvious()
+        if choice is not None:
+            return self._load(choice.runtime, choice.reason)
+        hashes = source_key(self.target.folder), source_key(self.draft.folder) if self.draft else ""
+        key = pair_key(hashes, asdict(self.options) | {"threads": choose_threads(self.options.threads)})
+        if (choice := remembered(key)) is not None:
+            return self._load(choice.runtime, choice.reason)
+        loaded, choice = self._measure()
+        remember(key, choice)
+        return loaded
+
+    def _obvious(self) -> Choice | None:
+        """The runtime that follows from what was asked and what is there, without measuring; None if neither does."""
+        options = self.options
+        for device in (options.device, options.draft_device):
+            if runtime := _KINDS.get(device.rstrip(".:0123456789")):
+                return Choice(runtime, f"only {TITLES[runtime]} uses the device {device}")
+        for source in self._sources():
+            if is_ir_alone(source.folder):
+                return Choice("openvino", f"{source.name} is an OpenVINO model")
+        if options.weights or options.draft_weights or options.kv_precision:
+            return Choice("openvino", "only OpenVINO has weight formats and key-value precisions")
+        if not options.device and (best := choose_device()) != "cpu":
+            return Choice("torch", f"OpenVINO does not run on {best}")
+        if find_spec("openvino") is None:
+            return Choice("torch", "OpenVINO is not installed")
+        if large := next((s for s in self._sources() if takes_long(s.folder, s.name)), None):
+            return Choice(
+                "torch",
+                f"converting {large.name} to OpenVINO takes a while, so it was not tried; --runtime openvino does it once, "
+                "and after that the faster runtime is measured",
+            )
+        return None
+
+    def _measure(self) -> tuple[Loaded, Choice]:
+        """Load the pair on both runtimes, one after the other, and keep the faster one."""
+        prompt = list(self.tokenizer(_SAMPLE).input_ids) or [0]
+        found: dict[str, Loaded] = {}
+        speeds: dict[str, Speed] = {}
+        failed = crowd = ""
+        threads = choose_threads(self.options.threads)
+        # OpenVINO first: PyTorch's threads stay awake for a while after their work.
+        for runtime in ("openvino", "torch"):
+            try:
+                found[runtime] = self._load(runtime)
+                self.report(f"measuring {runtime}")
+                before = load()
+                speeds[runtime] = measure(found[runtime].target, found[runtime].draft, prompt)
+                crowd = crowd or crowded(before, load(), threads)
+            except FastdraftError as error:
+                failed = error.message
+                if runtime == "torch" and not speeds:
+                    raise
+        choice = faster(speeds, crowd) if len(speeds) == 2 else only(next(iter(speeds)), failed)
+        self._share_cores(choice.runtime)
+        chosen = found[choice.runtime]
+        return Loaded(chosen.target, chosen.draft, choice.runtime, choice.reason), choice
+
+    def _load(self, runtime: str, reason: str = "") -> Loaded:
+        self._share_cores(runtime)
+        options = self.options
+        load, choose = (
+            (self._on_openvino, choose_openvino_device) if runtime == "openvino" else (self._on_torch, choose_device)
+        )
+        # Both devices first: nothing is loaded or converted for a pair that cannot run.
+        devices = [choose(options.device), choose(options.draft_device or options.device)]
+        target = load(self.target, devices[0], options.weights)
+        draft = load(self.draft, devices[1], options.draft_weights) if self.draft else None
+        return Loaded(target, draft, runtime, reason)
+
+    def _on_torch(self, source: Source, device: str, weights: str) -> Runtime:
+        del weights
+        dtype = choose_dtype(device, self.options.dtype)
+        self.report(f"loading {source.name} as {dtype} on {device}")
+        trust = self.options.trust_remote_code
+        return load_runtime(
+            source.folder, source.name, self.tokenizer, device=device, dtype=dtype, trust_remote_code=trust
+        )
+
+    def _on_openvino(self, source: Source, device: str, weights: str) -> Runtime:
+        options = self.options
+        folder = ir_of(source.folder, source.name, weights, self.report, trust_remote_code=options.trust_remote_code)
+        self.report(f"loading {source.name} into OpenVINO on {device}")
+        wanted = OpenVinoOptions(device, options.dtype, options.kv_precision, choose_threads(options.threads))
+        return load_ir(
+            folder, source.name, known_ids(self.tokenizer), wanted, trust_remote_code=options.trust_remote_code
+        )
+
+    def _share_cores(self, runtime: str) -> None:
+        """Beside OpenVINO, PyTorch only samples; its threads, which wait by spinning, would take the cores away."""
+        torch.set_num_threads(1 if runtime == "openvino" else choose_threads(self.options.threads))
+
+    def _sources(self) -> list[Source]:
+        return [self.target, *([self.draft] if self.draft else [])]
+
+
+def check_options(options: LoadOptions) -> None:
+    """Refuse what no runtime can do.
+
+    Raises:
+        FastdraftError: there is no such runtime, dtype or precision, or the setting is not of this runtime.
+    """
+    if options.runtime not in RUNTIMES:
+        raise FastdraftError(f"There is no runtime {options.runtime!r}; use {', '.join(RUNTIMES)}.")
+    choose_dtype("cpu", options.dtype)
+    if options.kv_precision and options.kv_precision not in KV_PRECISIONS:
+        raise FastdraftError(
+            f"There is no key-value precision {options.kv_precision!r}; use {', '.join(KV_PRECISIONS)}."
+        )
+    if options.runtime == "torch" and (options.weights or options.draft_weights or options.kv_precision):
+        raise FastdraftError(
+            "Weight formats and key-value precision are OpenVINO's; add --runtime openvino, or choose a --dtype instead."
+        )
+
+
+def load_runtime(
+    folder: Path,
+    name: str,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    device: str,
+    dtype: str,
+    trust_remote_code: bool = False,
+) -> TorchRuntime:
+    """The model in ``folder`` on PyTorch, its logits cut to the ids that ``tokenizer`` knows."""
+    model = load_model(folder, name, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+    return TorchRuntime(model, name, min(known_ids(tokenizer), model.config.get_text_config().vocab_size))
+
+
+def known_ids(tokenizer: PreTrainedTokenizerBase) -> int:
+    """One more than the largest id; ids may have gaps, so the number of tokens would cut the last ones off."""
+    return max(tokenizer.get_vocab().values()) + 1

@@ -1,0 +1,241 @@
+"""The engine process: ``python -m fastdraft_core.engine.process`` reads commands, writes events, as JSON lines.
+
+Models live here and nowhere else. A reader thread takes commands from standard input, so that a
+cancel is seen between two tokens; the end of standard input ends the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import fields, replace
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+
+from fastdraft_core import places
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import (
+    Command,
+    Compared,
+    Event,
+    Failed,
+    Load,
+    NearTie,
+    PairLoaded,
+    PeakBandwidth,
+    Progress,
+    Quit,
+    Run,
+    RunFinished,
+    decode_command,
+    encode,
+)
+from fastdraft_core.machine.bandwidth import Bandwidth, kept_peak_bandwidth, measured_peak_bandwidth
+from fastdraft_core.machine.cpu import last_level_cache
+from fastdraft_core.machine.devices import this_machine
+
+if TYPE_CHECKING:
+    from fastdraft_core.decoding.records import Request
+    from fastdraft_core.engine.pair import Pair
+
+_log = logging.getLogger("fastdraft.engine")
+_CALIBRATION_TOKENS = 48
+
+
+class Engine:
+    """Carries out commands one at a time; ``emit`` receives every event."""
+
+    def __init__(self, emit: Callable[[Event], None]) -> None:
+        self.emit = emit
+        self._pair: Pair | None = None
+        self._peak_measured = False
+        # Commands are numbered; the one in progress ends as soon as it is not the newest.
+        self._newest = 0
+        self._commands: queue.SimpleQueue[tuple[int, Command]] = queue.SimpleQueue()
+
+    def read(self, source: BinaryIO) -> None:
+        """Take commands from ``source`` until it ends; a cancel works at once."""
+        for line in source:
+            try:
+                command = decode_command(line)
+            except msgspec.MsgspecError:
+                _log.warning("ignored a malformed command: %r", line[:200])
+                continue
+            self._put(command)
+        self._put(Quit())
+
+    def _put(self, command: Command) -> None:
+        self._newest += 1
+        self._commands.put((self._newest, command))
+
+    def _superseded(self, number: int) -> bool:
+        return self._newest != number
+
+    def serve(self) -> None:
+        """Carry out commands until ``Quit``."""
+        while True:
+            number, command = self._commands.get()
+            if isinstance(command, Quit):
+                return
+            try:
+                self.carry_out(command, partial(self._superseded, number))
+            except FastdraftError as error:
+                _log.info("refused: %s", error.message)
+                self._fail(error.message)
+            except MemoryError:
+                _log.exception("out of memory")
+                self._fail(
+                    "There is not enough memory for this. Use a smaller model, a shorter text or --dtype bfloat16."
+                )
+            except Exception as error:
+                _log.exception("command failed")
+                self._fail(f"The engine met an unexpected error ({type(error).__name__}).")
+
+    def _fail(self, message: str) -> None:
+        self.emit(Failed(message=message, log=str(places.log_file("engine"))))
+
+    def carry_out(self, command: Command, cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Load a pair or decode both ways; ``cancelled`` is asked at every block.
+
+        Raises:
+            FastdraftError: it cannot be done.
+        """
+        if isinstance(command, Load):
+            self._load(command)
+        elif isinstance(command, Run):
+            self._compare(command, cancelled)
+
+    def _load(self, command: Load) -> None:
+        self.emit(Progress(what="starting PyTorch"))
+        from fastdraft_core.engine.load_options import LoadOptions
+        from fastdraft_core.engine.pair import load_pair
+
+        self._pair = None
+        options = LoadOptions(**{field.name: getattr(command, field.name) for field in fields(LoadOptions)})
+
+        def report(step: str) -> None:
+            self.emit(Progress(what=step))
+
+        problem = None
+        try:
+            pair = load_pair(command.target, command.draft or None, options, report)
+        except FastdraftError as error:
+            if not command.draft:
+                raise
+            # The target alone still answers; the screen says why there is no speculation.
+            problem = error.message
+            pair = load_pair(command.target, None, options, report)
+        self._pair = pair
+        self.emit(
+            PairLoaded(
+                target=pair.target.card,
+                draft=pair.draft.card if pair.draft else None,
+                draft_problem=problem,
+                runtime=pair.runtime,
+                runtime_reason=pair.runtime_reason,
+                threads=pair.threads,
+                seconds=pair.seconds,
+            )
+        )
+        if kept := kept_peak_bandwidth():
+            self._report_peak(pair, kept)
+
+    def _report_peak(self, pair: Pair, found: Bandwidth) -> None:
+        """Tell the bandwidth of main memory, where the pair's weights lie in it."""
+        if pair.target.card.device != "cpu":
+            return
+        self.emit(
+            PeakBandwidth(
+                gigabytes_per_second=found.single_thread if pair.threads == 1 else found.all_threads,
+                threads=min(pair.threads, found.threads),
+                lower_bound=found.busy,
+                measured_on=found.measured_on,
+                last_level_cache=last_level_cache(),
+            )
+        )
+
+    def _compare(self, command: Run, cancelled: Callable[[], bool]) -> None:
+        """Both modes, one after the other, each after its own warm-up."""
+        from fastdraft_core.decoding.sampling import Sampling
+
+        pair = self._pair
+        if pair is None:
+            raise FastdraftError("No model is loaded.")
+        request = pair.request(
+            command.prompt,
+            max_new_tokens=command.max_new_tokens,
+            sampling=Sampling(command.temperature, command.top_k, command.top_p),
+            seed=command.seed,
+        )
+        finished: dict[str, RunFinished] = {}
+        for mode in ("ar", "sd") if pair.draft else ("ar",):
+            pair.warm_up(mode, request, command.gamma)
+            for event in pair.events(mode, command.prompt, request, command.gamma, cancelled, inspect=True):
+                self.emit(event)
+                if isinstance(event, RunFinished):
+                    finished[mode] = event
+            if cancelled():
+                return
+        if len(finished) == 2:
+            if request.sampling.greedy and finished["ar"].ids != finished["sd"].ids:
+                self.emit(Progress(what="finding why the texts part"))
+            self.emit(compare(pair, request, command.gamma, finished["ar"], finished["sd"]))
+        # Once, and only when nobody waits: what is timed is over, and measuring takes about two seconds.
+        if not self._peak_measured and not cancelled():
+            self._peak_measured = True
+            self._report_peak(pair, measured_peak_bandwidth())
+
+
+def compare(pair: Pair, request: Request, gamma: int, ar: RunFinished, sd: RunFinished) -> Compared:
+    """The measured speed-up of two runs of one request, where the time went, and where greedy texts part."""
+    from fastdraft_core.decoding.explain import why_slower
+    from fastdraft_core.decoding.metrics import block_cost
+
+    baseline = ar.metrics.tokens_per_second
+    identical = ar.ids == sd.ids if request.sampling.greedy else None
+    return Compared(
+        speedup=sd.metrics.tokens_per_second / baseline if baseline else 0.0,
+        identical=identical,
+        parted=_parting(pair, request, gamma, ar.ids, sd.ids) if identical is False else None,
+        cost=block_cost(ar.metrics, sd.metrics),
+        slower=why_slower(ar.metrics, sd.metrics),
+    )
+
+
+def _parting(pair: Pair, request: Request, gamma: int, ar: list[int], sd: list[int]) -> NearTie | None:
+    from fastdraft_core.decoding.losslessness import parting, rounding_noise
+
+    calibration = replace(request, max_new_tokens=min(request.max_new_tokens, _CALIBRATION_TOKENS))
+    noise = rounding_noise(pair.target, calibration, gamma)
+    return parting(pair.target, request, ar, sd, noise)
+
+
+def main() -> None:
+    """Serve the process that started this one, until it closes our standard input."""
+    logging.basicConfig(filename=places.log_file("engine"), level=logging.INFO, format="%(asctime)s %(message)s")
+    # What libraries print must not mix with the events.
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+    def emit(event: Event) -> None:
+        output.write(encode(event))
+        output.flush()
+
+    engine = Engine(emit)
+    emit(this_machine())
+    # A reader of our own: sys.stdin, which waits for a line, could not be closed at the end.
+    commands = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+    threading.Thread(target=engine.read, args=(commands,), daemon=True).start()
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
+        engine.serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Write a model so that other programs use it: an OpenVINO IR for OpenVINO GenAI, or a Hugging Face folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastdraft_core.engine.pair import check_vocabularies
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.export.card import Facts, model_card, read_measured
+from fastdraft_core.models.catalog import DEMO
+from fastdraft_core.models.folders import load_tokenizer, local_folder
+from fastdraft_core.models.weights import is_ir
+from fastdraft_core.runtimes.openvino.conversion import (
+    WeightFormat,
+    building,
+    convert_tokenizer,
+    load_for,
+    needed_bytes,
+    write_ir,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+#: Each form and the weights it has when nobody chooses.
+FORMS = {"openvino": "int8", "hf": "original"}
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What to write. ``weights`` empty is the form's default; ``target`` is whose width a draft gets.
+
+    ``bench`` is a file with the last line of ``fastdraft bench``, for the model card.
+    """
+
+    form: str
+    weights: str = ""
+    target: str = ""
+    bench: Path | None = None
+    trust_remote_code: bool = False
+
+
+def export(model: str, output: Path, options: ExportOptions, report: Callable[[str], None]) -> Facts:
+    """Write ``model`` to ``output`` with its tokenizer and a model card; ``report`` hears of each step.
+
+    Raises:
+        FastdraftError: the model, the form or the weights are not usable, the draft does not fit its target, or
+            ``output`` is in use or on a full disk.
+    """
+    weights = _weights(options)
+    measured = read_measured(options.bench, model) if options.bench else None
+    trust = options.trust_remote_code
+    report(f"finding {model}")
+    source = local_folder(model)
+    if is_ir(source):
+        raise FastdraftError(f"{model} is an OpenVINO IR already. Export from the Hugging Face folder it was made of.")
+    with building(output, needed=needed_bytes(source, weights)) as folder:
+        tokenizer = load_tokenizer(source, model, trust_remote_code=trust)
+        target = options.target or (DEMO if model.startswith(f"{DEMO}:") else "")
+        width = _target_width(target, model, tokenizer, trust=trust) if target else None
+        loaded: Any = load_for(weights, source, model, report, trust_remote_code=trust)
+        before = loaded.config.get_text_config().vocab_size
+        if width and width != before:
+            report(f"giving {model} the {width} logits of {target} (it has {before})")
+            resize_vocabulary(loaded, width)
+        facts = Facts(
+            name=_public(model),
+            target=_public(target),
+            form=options.form,
+            weights=str(weights),
+            width=width or before,
+            width_before=before,
+            parameters=loaded.num_parameters(),
+            measured=measured,
+        )
+        if options.form == "openvino":
+            write_ir(loaded, folder, weights, report, name=model)
+        else:
+            report(f"writing {model}")
+            loaded.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        _help_older_readers(folder)
+        if options.form == "openvino":
+            convert_tokenizer(tokenizer, folder)
+        (folder / "README.md").write_text(model_card(facts, source, output.name), encoding="utf-8")
+    return facts
+
+
+def resize_vocabulary(model: PreTrainedModel, width: int) -> None:
+    """Give ``model`` ``width`` logits, as peers want that compare the widths of a pair.
+
+    A new row is the mean of the old ones. Its logit is then the mean of all logits: it is never the largest, and by
+    Jensen's inequality its probability is at most one in the old number of rows.
+    """
+    import torch
+
+    old = model.get_input_embeddings().weight.shape[0]
+    model.resize_token_embeddings(width, mean_resizing=False)
+    head = model.get_output_embeddings()
+    tables = {id(t): t for t in (model.get_input_embeddings().weight, head.weight, getattr(head, "bias", None))}
+    with torch.no_grad():
+        for table in tables.values():
+            if table is not None and width > old:
+                table[old:] = table[:old].float().mean(0).to(table.dtype)
+
+
+def _public(name: str) -> str:
+    """A name for a card that others read: where a folder lies on this machine is nobody's business."""
+    return Path(name).resolve().name if Path(name).is_dir() else name
+
+
+def _weights(options: ExportOptions) -> WeightFormat:
+    if options.form not in FORMS:
+        raise FastdraftError(f"There is no form {options.form!r} to export to; use {' or '.join(FORMS)}.")
+    weights = WeightFormat.parse(options.weights or FORMS[options.form])
+    if options.form == "hf" and weights.bits:
+        raise FastdraftError(f"{weights} is a format of OpenVINO; --to hf has original, bf16 and f16 weights.")
+    return weights
+
+
+def _target_width(target: str, draft: str, tokenizer: PreTrainedTokenizerBase, *, trust: bool) -> int:
+    """Logits of the target, whose tokenizer is the draft's; no weights are read.
+
+    Raises:
+        FastdraftError: the two vocabularies differ, or the target scores fewer ids than there are.
+    """
+    from transformers import AutoConfig
+
+    folder = local_folder(target, weights=False)
+    vocabulary = load_tokenizer(folder, target, trust_remote_code=trust).get_vocab()
+    check_vocabularies(vocabulary, tokenizer.get_vocab(), target, draft)
+    width = int(AutoConfig.from_pretrained(folder, trust_remote_code=trust).get_text_config().vocab_size)
+    if width <= max(vocabulary.values()):
+        raise FastdraftError(
+            f"{target} scores {width} ids and its tokenizer knows ids up to {max(vocabulary.values())}; a draft cannot "
+            "have the width of such a target. Leave --target out."
+        )
+    return width
+
+
+def _help_older_readers(folder: Path) -> None:
+    """Say in the configurations, beside it, what releases before transformers 5 and other programs look for."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    rope = config.get("rope_parameters") or {}
+    if "rope_theta" in rope:
+        rest = {key: value for key, value in rope.items() if key not in ("rope_theta", "partial_rotary_factor")}
+        old = {key: rope[key] for key in ("rope_theta", "partial_rotary_factor") if key in rope}
+        old["rope_scaling"] = None if rest.get("rope_type", "default") == "default" else rest
+        config = {**old, **config}
+    if "dtype" in config:
+        config.setdefault("torch_dtype", config["dtype"])
+    _write_json(folder / "config.json", config)
+    file = folder / "tokenizer_config.json"
+    if file.is_file():
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        if settings.get("tokenizer_class") == "TokenizersBackend":
+            settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+            _write_json(file, settings)
+
+
+def _write_json(file: Path, content: dict[str, Any]) -> None:
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")

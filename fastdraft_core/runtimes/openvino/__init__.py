@@ -1,0 +1,1 @@
+"""The runtime on OpenVINO, and the conversion of models for it."""

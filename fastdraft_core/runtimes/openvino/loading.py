@@ -1,0 +1,306 @@
+"""Compile an IR folder for a device; every failure is one sentence."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from fastdraft_core import places
+from fastdraft_core.errors import FastdraftError, short_cause
+from fastdraft_core.events import ModelCard
+from fastdraft_core.machine.cpu import has_amx, logical_cores, native_bf16
+from fastdraft_core.machine.devices import choose_dtype
+from fastdraft_core.models.weights import MODEL_FILE
+from fastdraft_core.runtimes.openvino import npu
+from fastdraft_core.runtimes.openvino.batch import PagedBatch
+from fastdraft_core.runtimes.openvino.blocks import BlockGraph, PagedRuntime
+from fastdraft_core.runtimes.openvino.graph import count_parameters, keep_rows, page_attention, weights_read
+from fastdraft_core.runtimes.openvino.paged import PagedCache, PagedPasses
+from fastdraft_core.runtimes.openvino.runtime import OpenVinoRuntime, Passes
+from fastdraft_core.runtimes.openvino.stateful import StatefulPasses
+from fastdraft_core.runtimes.openvino.unrolled import unroll
+from fastdraft_core.runtimes.torch.runtime import context_length, has_windows, refuse_unrewindable
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+_log = logging.getLogger("fastdraft.openvino")
+_WORKING_BYTES = 256 << 20
+#: Columns of a matrix that one thread multiplies at least.
+_AMX_BLOCK = 32
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+_DTYPES = {hint: dtype for dtype, hint in _HINTS.items()} | {"u8": "int8", "i8": "int8", "u4": "int4"}
+_BITS = {"float32": 32, "bfloat16": 16, "float16": 16, "int8": 8, "int4": 4}
+#: What a key or value may be kept as.
+KV_PRECISIONS = ("f32", "bf16", "f16", "u8", "u4")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenVinoOptions:
+    """Where and how a model runs: ``dtype`` computes, ``kv_precision`` keeps keys and values; empty is the device's own."""
+
+    device: str = "cpu"
+    dtype: str = ""
+    kv_precision: str = ""
+    threads: int = 1
+
+
+def openvino_devices() -> dict[str, str]:
+    """OpenVINO's devices here, by the names that ``--device`` takes (``cpu``, ``gpu``, ``gpu.1``, ``npu``)."""
+    core = _core()
+    return {name.lower(): str(core.get_property(name, "FULL_DEVICE_NAME")) for name in core.available_devices}
+
+
+def choose_openvino_device(name: str = "") -> str:
+    """``name`` if OpenVINO has such a device here; the CPU when nobody chooses.
+
+    Raises:
+        FastdraftError: there is no such device; the message names those that are there.
+    """
+    wanted, present = name.lower() or "cpu", openvino_devices()
+    # One of several is called gpu.0; whoever says gpu means it.
+    if wanted in present or f"{wanted}.0" in present:
+        return wanted
+    raise FastdraftError(f"OpenVINO has no device {name!r} here. Use one of: {', '.join(present)}.")
+
+
+def load_ir(
+    folder: Path,
+    name: str,
+    known_ids: int,
+    options: OpenVinoOptions,
+    *,
+    paged: bool = True,
+    trust_remote_code: bool = False,
+) -> OpenVinoRuntime:
+    """The IR in ``folder`` as a runtime whose logits are cut to the first ``known_ids``.
+
+    On a CPU keys and values lie in pages of our own, unless the model or ``paged`` forbids it.
+
+    Raises:
+        FastdraftError: files are damaged, the past cannot be rewound, memory is too small, or the device refuses.
+    """
+    config = _config(folder, trust_remote_code=trust_remote_code)
+    refuse_unrewindable(config, name)
+    options = _with_safe_threads(options, config)
+    _check_memory(folder, name, options.device)
+    model = _read_model(folder, name)
+    parameters = count_parameters(model)
+    context = context_length(config)
+    loaded = _paged(model, options, context, name) if paged and options.device == "cpu" else None
+    if loaded is None:
+        # A model that could not be paged is spoilt by the attempt.
+        loaded = _stateful(_read_model(folder, name), options, config, name)
+    compiled, passes = loaded
+    if options.device.startswith("npu"):
+        context = min(context, npu.PROMPT + npu.RESPONSE)
+    width = list(compiled.output("logits").partial_shape)[-1]
+    weight_bytes, dtype = weights_read(compiled)
+    card = ModelCard(
+        name=name,
+        architecture=str(config.model_type),
+        parameters=parameters,
+        weight_bytes=weight_bytes or _weights_file(folder).stat().st_size,
+        dtype=dtype or "unknown",
+        device=options.device,
+        layers=int(config.num_hidden_layers),
+        hidden_size=int(config.hidden_size),
+        vocab_size=int(config.vocab_size),
+        context_length=context,
+        compute=_precision(compiled, "INFERENCE_PRECISION_HINT"),
+        kv_dtype=_precision(compiled, "KV_CACHE_PRECISION"),
+    )
+    vocab_size = min(known_ids, width.get_length() if width.is_static else card.vocab_size)
+    if isinstance(passes, PagedPasses):
+        return PagedRuntime(passes, card, vocab_size, _block_graphs(model, compiled, passes, options, vocab_size))
+    return OpenVinoRuntime(passes, card, vocab_size)
+
+
+def load_batch(folder: Path, name: str, options: OpenVinoOptions, *, trust_remote_code: bool = False) -> PagedBatch:
+    """The IR in ``folder`` as a model that continues many sequences at once on the CPU.
+
+    Raises:
+        FastdraftError: files are damaged, memory is too small, or OpenVINO cannot keep its keys and values in pages.
+    """
+    options = _with_safe_threads(options, _config(folder, trust_remote_code=trust_remote_code))
+    _check_memory(folder, name, "cpu")
+    try:
+        batch = PagedBatch(_compile_paged(_read_model(folder, name), options))
+        batch.begin([1])
+        batch.read([0], [[0]])
+    except RuntimeError as error:
+        raise FastdraftError(
+            f"OpenVINO cannot write many sequences at once with {name}: {short_cause(error)}."
+        ) from error
+    return batch
+
+
+def _compile_paged(model: Any, options: OpenVinoOptions) -> Any:
+    page_attention(model)
+    keep_rows(model, axis=0)
+    return _core().compile_model(model, "CPU", _properties(options))
+
+
+def _paged(model: Any, options: OpenVinoOptions, context: int, name: str) -> tuple[Any, Passes] | None:
+    try:
+        compiled = _compile_paged(model, options)
+        passes = PagedPasses(compiled, PagedCache(compiled, context))
+        passes.read([0], past=0, keep=1)
+    except RuntimeError as error:
+        _log.info("%s keeps its keys and values inside the model: %s", name, short_cause(error))
+        return None
+    return compiled, passes
+
+
+def _block_graphs(
+    model: Any, compiled: Any, passes: PagedPasses, options: OpenVinoOptions, vocab_size: int
+) -> Callable[[int, bool], BlockGraph]:
+    """What compiles a graph that writes so many tokens, greedy or drawn, on the cache of ``passes``."""
+    # The unrolled model has lost what its IR says of the cache.
+    properties = _properties(options) | {"KV_CACHE_PRECISION": compiled.get_property("KV_CACHE_PRECISION")}
+
+    def build(steps: int, greedy: bool) -> BlockGraph:
+        graph = _core().compile_model(unroll(model, steps, vocab_size, greedy=greedy), "CPU", properties)
+        return BlockGraph(graph, passes.cache)
+
+    return build
+
+
+def _stateful(model: Any, options: OpenVinoOptions, config: PretrainedConfig, name: str) -> tuple[Any, Passes]:
+    states = [list(sink.get_input_partial_shape(0)) for sink in model.get_sinks()]
+    if not states or any(len(shape) < 3 for shape in states):
+        raise FastdraftError(
+            f"{name} keeps no key-value cache inside its IR. Export it with `fastdraft export --to openvino`, or with "
+            "optimum-cli as a stateful model."
+        )
+    axis = max(i for i, size in enumerate(states[0]) if size.is_dynamic)
+    on_npu = options.device.startswith("npu")
+    properties = _properties(options) | (npu.npu_properties(axis) if on_npu else {})
+    if not on_npu:
+        keep_rows(model, axis=1)
+    try:
+        compiled = _core().compile_model(model, options.device.upper(), properties)
+    except RuntimeError as error:
+        raise FastdraftError(f"OpenVINO cannot run {name} on {options.device}: {short_cause(error)}") from error
+    entries = sum(math.prod(s.get_length() for s in shape if s.is_static) for shape in states)
+    kv_bytes = entries * _BITS.get(_precision(compiled, "KV_CACHE_PRECISION"), 16) // 8
+    if on_npu:
+        return compiled, npu.NpuPasses(compiled, kv_bytes_per_token=kv_bytes)
+    window = _window(config)
+    return compiled, StatefulPasses(compiled, window=window, sequence_axis=axis, kv_bytes_per_token=kv_bytes)
+
+
+def _window(config: PretrainedConfig) -> int:
+    """The cache length up to which every layer sees everything; 0 where a window has no known size."""
+    if not has_windows(config):
+        return 1 << 60
+    sizes = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    return min((int(size) for size in sizes if size), default=0)
+
+
+def _properties(options: OpenVinoOptions) -> dict[str, object]:
+    """What the device is told; what nobody asked for is left to it."""
+    properties: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
+    kv_precision = options.kv_precision
+    if options.device == "cpu":
+        dtype = _compute_dtype(options)
+        properties |= {
+            "INFERENCE_NUM_THREADS": options.threads,
+            "INFERENCE_PRECISION_HINT": _HINTS[dtype],
+            # Scales of a whole block of tokens would let a rejected token change the accepted ones beside it.
+            "KEY_CACHE_QUANT_MODE": "BY_TOKEN",
+        }
+        # Whoever asks for float32 wants it exact. Where bfloat16 is not native, the plugin keeps keys as f32 alone.
+        if options.dtype == "float32" or (dtype == "bfloat16" and not native_bf16()):
+            kv_precision = kv_precision or "f32"
+    else:
+        properties["CACHE_DIR"] = str(places.cache() / "openvino" / "compiled")
+        if options.dtype:
+            properties["INFERENCE_PRECISION_HINT"] = _HINTS[choose_dtype("cpu", options.dtype)]
+    if kv_precision:
+        properties["KV_CACHE_PRECISION"] = kv_precision
+    return properties
+
+
+def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code).get_text_config()
+    except Exception as error:
+        raise FastdraftError(f"transformers cannot read {folder / 'config.json'}: {short_cause(error)}") from error
+
+
+def _with_safe_threads(options: OpenVinoOptions, config: PretrainedConfig) -> OpenVinoOptions:
+    """``options`` with no more threads than OpenVINO's feed-forward kernel for AMX has blocks for.
+
+    Seen with 2026.4: in bfloat16 a width of 32 between two threads ended the process.
+    """
+    width = getattr(config, "intermediate_size", None)
+    if options.device != "cpu" or not width or not has_amx() or choose_dtype("cpu", options.dtype) != "bfloat16":
+        return options
+    return replace(options, threads=min(options.threads, -(-width // _AMX_BLOCK)))
+
+
+def _compute_dtype(options: OpenVinoOptions) -> str:
+    """What the CPU computes in: its own best, or as asked.
+
+    Raises:
+        FastdraftError: OpenVINO would end this process.
+    """
+    dtype = choose_dtype("cpu", options.dtype)
+    # Seen with 2026.4: compiling bfloat16 weights for one thread divides by zero where there is AMX.
+    if dtype != "bfloat16" or not has_amx() or min(options.threads, logical_cores()) > 1:
+        return dtype
+    if options.dtype:
+        raise FastdraftError(
+            "OpenVINO cannot compute bfloat16 with one thread on this processor: it would end the process. Give it two threads, "
+            "or --dtype float32."
+        )
+    return "float32"
+
+
+def _read_model(folder: Path, name: str) -> Any:
+    try:
+        return _core().read_model(folder / MODEL_FILE)
+    except RuntimeError as error:
+        raise FastdraftError(
+            f"{folder / MODEL_FILE} of {name} is truncated or damaged ({short_cause(error)}). Convert or download it again."
+        ) from error
+
+
+def _check_memory(folder: Path, name: str, device: str) -> None:
+    needed = _weights_file(folder).stat().st_size + _WORKING_BYTES
+    free = psutil.virtual_memory().available
+    if device == "cpu" and needed > free:
+        raise FastdraftError(
+            f"{name} needs {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free on cpu. Close other "
+            "programs, or use --weights int8 or int4, or a smaller model."
+        )
+
+
+def _precision(compiled: Any, key: str) -> str:
+    """A precision that the device really uses, by torch's name where there is one; empty if it does not tell."""
+    try:
+        name = str(compiled.get_property(key).get_type_name())
+    except (RuntimeError, AttributeError):
+        return ""
+    return _DTYPES.get(name, name)
+
+
+def _weights_file(folder: Path) -> Path:
+    return (folder / MODEL_FILE).with_suffix(".bin")
+
+
+@cache
+def _core() -> Any:
+    import openvino as ov
+
+    return ov.Core()
