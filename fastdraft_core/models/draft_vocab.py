@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.models.catalog import ModelName
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +78,30 @@ def _with_always(order: Sequence[int], size: int, always: Collection[int], setti
         if kept[at] not in always:
             kept[at] = missing.pop()
     return kept
+
+
+def head_ids(folder: Path, name: ModelName, known_ids: int, stops: Collection[int]) -> list[int] | None:
+    """The ids that the head of the draft in ``folder`` scores, ascending, where it is loaded as ``name``; None for all.
+
+    With ``@vocab=N`` they are the N ids that come first in the draft's own list, by use, or where it has none the N lowest
+    ids: a byte-pair vocabulary numbers its tokens in the order in which they were merged, the commonest first. ``stops`` are
+    among them.
+
+    Raises:
+        FastdraftError: the draft's list is damaged, or N is more than the draft can score.
+    """
+    vocab = read_draft_vocab(folder)
+    if name.draft_vocab is None:
+        return sorted(vocab.ids) if vocab is not None else None
+    if vocab is not None and name.draft_vocab > len(vocab.ids):
+        raise FastdraftError(
+            f"{name.base} was trained to score {len(vocab.ids):,} ids, so {name} asks too much. Give at most that, or leave "
+            "@vocab out."
+        )
+    order = list(range(known_ids)) if vocab is None else vocab.ids
+    if vocab is not None and name.draft_vocab == len(order):
+        return sorted(order)
+    return sorted(_with_always(order, name.draft_vocab, set(stops) & set(order), f"@vocab of {name.base}"))
 
 
 def write_draft_vocab(folder: Path, vocab: DraftVocab) -> None:
