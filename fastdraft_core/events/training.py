@@ -82,6 +82,7 @@ class Evaluated(Event, frozen=True):
     ``acceptance`` is the mean of Σ min(p, q) over held-out positions, p the target's probabilities and
     q the draft's, both at temperature 1: the chance that one drafted token is accepted. ``accepted`` is
     accepted/drafted at ``gamma`` and ``temperature``, expected along texts that the target wrote after held-out prompts.
+    ``coverage`` is, of a draft with a draft vocabulary, the share of held-out tokens that are in it; ``loss`` is of these.
     """
 
     stage: str
@@ -91,6 +92,7 @@ class Evaluated(Event, frozen=True):
     accepted: dict[str, float] = msgspec.field(default_factory=dict)
     gamma: int = 0
     temperature: float = 0.0
+    coverage: dict[str, float] = msgspec.field(default_factory=dict)
 
     @property
     def perplexity(self) -> dict[str, float]:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -47,6 +48,41 @@ class _Config(msgspec.Struct):
     text_config: dict[str, object] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ModelName:
+    """What people type for a model, taken apart: ``base`` says which files, the rest how a draft is loaded.
+
+    ``draft_vocab`` is how many ids its head scores, None for all that it can.
+    """
+
+    base: str
+    draft_vocab: int | None = None
+
+    def __str__(self) -> str:
+        """As it is typed."""
+        return self.base if self.draft_vocab is None else f"{self.base}@vocab={self.draft_vocab}"
+
+
+def parse_name(name: str) -> ModelName:
+    """Take apart ``demo:S@vocab=1024``, ``FOLDER@vocab=16384`` or a name without options.
+
+    Raises:
+        FastdraftError: there is no such option, or its value is no number above 0.
+    """
+    base, at, option = name.rpartition("@")
+    key, equals, value = option.partition("=")
+    # An @ may stand in the name of a folder.
+    if not at or not equals or "/" in option or "\\" in option:
+        return ModelName(name)
+    if key != "vocab":
+        raise FastdraftError(f"There is no option {key!r} of a draft in {name!r}; there is @vocab=NUMBER.")
+    if not value.isdecimal() or int(value) == 0:
+        raise FastdraftError(f"@vocab={value} in {name!r} is no number of ids; write for example {base}@vocab=1024.")
+    if parse_name(base).draft_vocab is not None:
+        raise FastdraftError(f"{name!r} gives @vocab twice; leave one out.")
+    return ModelName(base, int(value))
+
+
 def demo_drafts() -> list[str]:
     """Names of the bundled drafts, smallest first: ``demo:XS``, ``demo:S``, ``demo:M``."""
     found = {path.parent.name for path in (places.assets() / "demo" / "drafts").glob("*/config.json")}
@@ -57,9 +93,12 @@ def demo_drafts() -> list[str]:
 def resolve(name: str) -> str:
     """The folder or the hub id that ``name`` stands for: ``demo``, ``demo:S``, a path, or ``owner/model``.
 
+    Options, as in ``demo:S@vocab=1024``, change nothing here.
+
     Raises:
-        FastdraftError: it is a path that does not exist, or a bundled name that there is not.
+        FastdraftError: it is a path that does not exist, a bundled name that there is not, or an option is wrong.
     """
+    name = parse_name(name).base
     if _is_bundled(name):
         return str(_demo_folder(name))
     path = _expanded(name)
@@ -79,8 +118,11 @@ def resolve(name: str) -> str:
 
 def lasting(name: str) -> str:
     """``name`` as it means the same from every working folder: a folder by its whole path, any other as it is."""
-    path = _expanded(name)
-    return str(path.absolute()) if name and not _is_bundled(name) and path.is_dir() else name
+    parsed = parse_name(name)
+    path = _expanded(parsed.base)
+    if not parsed.base or _is_bundled(parsed.base) or not path.is_dir():
+        return name
+    return str(replace(parsed, base=str(path.absolute())))
 
 
 def bundled_models() -> list[ModelEntry]:

@@ -49,6 +49,7 @@ def inherited_config(init: Init, shape: ModelShape, *, vocab_size: int, special:
     Raises:
         FastdraftError: the model cannot be had, or ``shape`` is not its own but for ``num_layers``.
     """
+    assert init.model is not None
     config = read_config(init.model)
     # Some architectures lack one of these, such as key-value heads.
     own = {name: value for name, theirs in _SHAPE.items() if (value := getattr(config, theirs, None)) is not None}
@@ -99,6 +100,7 @@ def inherited_model(
     Raises:
         FastdraftError: a pruned one has another vocabulary than ``tokenizer``, or the weights cannot be had.
     """
+    assert init.model is not None
     folder = local_folder(init.model)
     theirs = load_tokenizer(folder, init.model)
     if init.method == "pruned":

@@ -14,6 +14,12 @@ from safetensors import SafetensorError
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Evaluated, Event, RecipeChanged, StageAcceptance, decode_message, encode
 from fastdraft_core.machine.devices import library_versions
+from fastdraft_core.models.draft_vocab import (
+    DRAFT_VOCAB_FILE,
+    DraftVocab,
+    read_draft_vocab,
+    write_draft_vocab,
+)
 from fastdraft_core.text_sources import BUILT_IN, TARGET_SOURCE
 from fastdraft_core.training.checkpoints import flush, load_trainer
 from fastdraft_core.training.evaluation import stage_acceptance
@@ -83,7 +89,10 @@ def _write(recipe: Recipe, folder: Path, checkpoint: Path, output: Path, why: st
         # The target's, with its code where it has some.
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=recipe.trust_remote_code)
         tokenizer.save_pretrained(building)
-        (building / "README.md").write_text(model_card(recipe, model, _events(folder), why), encoding="utf-8")
+        vocab = read_draft_vocab(checkpoint)
+        if vocab is not None:
+            write_draft_vocab(building, vocab)
+        (building / "README.md").write_text(model_card(recipe, model, _events(folder), why, vocab), encoding="utf-8")
         flush(building)
         install(building, output, folder)
     except (OSError, SafetensorError) as error:
@@ -98,7 +107,7 @@ def _write(recipe: Recipe, folder: Path, checkpoint: Path, output: Path, why: st
             shutil.rmtree(building, ignore_errors=True)
 
 
-def model_card(recipe: Recipe, model: Any, events: list[Event], why: str = "") -> str:
+def model_card(recipe: Recipe, model: Any, events: list[Event], why: str = "", vocab: DraftVocab | None = None) -> str:
     """Markdown: what it is, how it was made, what was measured, and ``why`` it is not the last checkpoint if it is not."""
     parameters = sum(p.numel() for p in model.parameters())
     kind = f"A draft for the target `{recipe.target}`" if recipe.target else "A target for speculative decoding"
@@ -109,6 +118,7 @@ def model_card(recipe: Recipe, model: Any, events: list[Event], why: str = "") -
             f"{kind}: {model.config.model_type}, {parameters:,} parameters, {model.config.num_hidden_layers} layers x "
             f"{model.config.hidden_size}, vocabulary {model.config.vocab_size}, context "
             f"{model.config.max_position_embeddings}, bfloat16. Apache-2.0.\n",
+            *([f"## Draft vocabulary\n\n{_vocabulary(vocab, events)}\n"] if vocab else []),
             f"## Data\n\n{_data(recipe)}\n",
             f"## Training\n\n{_stage_table(recipe, events)}\n",
             *([f"{why}\n"] if why else []),
@@ -121,12 +131,30 @@ def model_card(recipe: Recipe, model: Any, events: list[Event], why: str = "") -
     )
 
 
+def _vocabulary(vocab: DraftVocab, events: list[Event]) -> str:
+    """What the head scores, and how much of held-out text that is."""
+    held_out: dict[str, float] = {}
+    for event in events:
+        if isinstance(event, Evaluated):
+            held_out |= event.coverage
+    return (
+        f"The head scores {vocab} (`{DRAFT_VOCAB_FILE}`, the most used first); other ids get a probability of 0. Share of "
+        f"held-out tokens that are among them: {_figures(held_out, '{:.3f}')}. Losses and perplexities are of these tokens. "
+        "fastdraft loads the head so; the rows of all other ids are in the weights, untrained as outputs, and a program that "
+        "scores them drafts worse, never wrongly. `fastdraft export` makes the head safe for such a program."
+    )
+
+
 def _data(recipe: Recipe) -> str:
     """Where the weights began and what they were trained on."""
     used = sorted({source for stage in recipe.stages.values() for source in stage.sources})
     start = "untrained weights"
     if recipe.init is not None:
-        start = f"{'layers' if recipe.init.method == 'pruned' else 'layers and embeddings'} of `{recipe.init.model}`"
+        start = {
+            "pruned": f"layers of `{recipe.init.model}`",
+            "transplant": f"layers and embeddings of `{recipe.init.model}`",
+            "projected": "untrained layers and the target's embeddings, projected onto their principal components,",
+        }[recipe.init.method]
     parts = [f"Trained from {start} on {', '.join(f'`{source}`' for source in used)}."]
     if not set(used) & set(BUILT_IN):
         return parts[0]

@@ -17,6 +17,7 @@ from fastdraft_core.training.architecture import model_config, new_model, read_c
 from fastdraft_core.training.folders import find_checkpoint, last_checkpoint, stage_folder
 from fastdraft_core.training.inheritance import inherited_config, inherited_model
 from fastdraft_core.training.processes import training_attention
+from fastdraft_core.training.projection import project_embeddings
 from fastdraft_core.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -48,8 +49,19 @@ def starting_model(
     config = recipe_config(recipe, tokenizer)
     if recipe.init is None:
         return new_model(config, seed=recipe.seed, attention=attention)
-    yield Progress(what=f"starting from {recipe.init.model}")
-    model, told = inherited_model(recipe.init, config, tokenizer, str(recipe.target), attention)
+    yield Progress(what=f"starting from {recipe.init.model or recipe.target}")
+    if recipe.init.method == "projected":
+        target = load_model(
+            Path(target_path(recipe)),
+            str(recipe.target),
+            device="cpu",
+            dtype="float32",
+            trust_remote_code=recipe.trust_remote_code,
+        )
+        model = new_model(config, seed=recipe.seed, attention=attention)
+        told = project_embeddings(model, target, str(recipe.target))
+    else:
+        model, told = inherited_model(recipe.init, config, tokenizer, str(recipe.target), attention)
     yield Progress(what=f"started from {told}")
     return model
 
@@ -73,7 +85,7 @@ def recipe_config(recipe: Recipe, tokenizer: Any = None) -> Any:
     else:
         target = target_config(recipe)
         architecture, vocab_size = recipe.model.architecture or target.model_type, target.vocab_size
-        if recipe.init is not None:
+        if recipe.init is not None and recipe.init.method != "projected":
             return inherited_config(recipe.init, recipe.model, vocab_size=vocab_size, special=special)
     return model_config(recipe.model, architecture=architecture, vocab_size=vocab_size, special=special)
 
