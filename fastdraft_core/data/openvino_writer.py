@@ -94,11 +94,13 @@ def _load(folder: Path, name: str, trust_remote_code: bool) -> Writer:
     import torch
 
     from fastdraft_core.machine.devices import choose_threads
+    from fastdraft_core.machine.pages import keep_pages
     from fastdraft_core.runtimes.openvino.ir_cache import ir_of
     from fastdraft_core.runtimes.openvino.loading import OpenVinoOptions, load_batch
 
     # PyTorch only draws here; its threads, which wait by spinning, would take the cores away.
     torch.set_num_threads(1)
+    keep_pages()
     ir = ir_of(folder, name, "", lambda _: None, trust_remote_code=trust_remote_code)
     options = OpenVinoOptions(threads=choose_threads())
     return partial(continue_pages, load_batch(ir, name, options, trust_remote_code=trust_remote_code))
