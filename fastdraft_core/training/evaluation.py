@@ -97,7 +97,7 @@ def make_texts(target: Any, mixture: Mixture, vocab_size: int, evaluation: Evalu
     prompt = min(_PROMPT_TOKENS, mixture.sequence_length // 2)
     new_tokens = min(_NEW_TOKENS, mixture.sequence_length - prompt)
     heat = np.full(len(rows), evaluation.temperature)
-    found = continue_batch(target, Batch(rows[:, :prompt], heat, new_tokens, (), mixture.seed, vocab_size))
+    found = continue_batch(target, Batch(rows[:, :prompt], heat, new_tokens, (), mixture.seed, vocab_size)).rows
     whole = [row for row in found if row is not None]
     if not whole:
         raise FastdraftError("The target's logits are no numbers on held-out text, so no draft can be judged by it.")

@@ -21,7 +21,7 @@ from fastdraft_core.data.locks import alone
 from fastdraft_core.data.memory import memory_for
 from fastdraft_core.data.mixtures import Mixture
 from fastdraft_core.data.shards import Shard
-from fastdraft_core.data.target_logits import TargetLogits, open_target_logits, score, target_key
+from fastdraft_core.data.target_logits import TargetLogits, logits_folder, open_target_logits, score, target_key
 from fastdraft_core.data.tokenizer import tokenizer_hash, train_tokenizer
 from fastdraft_core.data.writers import NO_VLLM
 from fastdraft_core.engine.pair import stop_ids
@@ -234,7 +234,7 @@ def _target_logits(
     recipe: Recipe, shard: Shard, top_k: int, tokenizer: Any, device: Any
 ) -> Generator[Event, None, TargetLogits]:
     """Open the target's probabilities of a shard's tokens, having it score them on ``device`` first. Returns them."""
-    folder = shard.folder.with_name(f"{shard.folder.name}-top{top_k}-{target_key(Path(target_path(recipe)))}")
+    folder = logits_folder(shard.folder, top_k, target_key(Path(target_path(recipe))))
 
     def store() -> Generator[Event, None, None]:
         yield Progress(what=f"the target reads {shard.index.num_tokens:,} tokens and its probabilities are stored")
