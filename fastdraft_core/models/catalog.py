@@ -23,6 +23,9 @@ _MOST_FOLDERS = 500
 _PASSED_OVER = re.compile(r"^\.|\.building(-\d+)?$")
 
 
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A model on this machine. ``name`` is what one types for it; ``weight_bytes`` its files' size; ``folder`` where it lies.
 
@@ -75,6 +78,11 @@ def resolve(name: str) -> str:
     if not looks_like_id:
         raise FastdraftError(f"There is no model folder at {path}. Give a folder, a hub id (owner/model) or {DEMO!r}.")
     return name
+
+
+def hub_id(name: str) -> str | None:
+    """``name`` where it is an id of the hub (``owner/model``), and neither bundled nor a folder of this machine."""
+    return name if _HUB_ID.fullmatch(name) and not _expanded(name).exists() else None
 
 
 def lasting(name: str) -> str:

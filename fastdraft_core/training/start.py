@@ -18,6 +18,7 @@ from fastdraft_core.training.folders import find_checkpoint, last_checkpoint, st
 from fastdraft_core.training.inheritance import inherited_config, inherited_model
 from fastdraft_core.training.processes import training_attention
 from fastdraft_core.training.recipe import Recipe
+from fastdraft_core.training.shape_check import usable_attention
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -31,7 +32,7 @@ def starting_model(
     Raises:
         FastdraftError: the stage before has no such checkpoint, or the model of ``[init]`` does not fit.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     attention = training_attention(device, compiled=recipe.compile)
     if last_checkpoint(folder, name) is not None:
@@ -44,7 +45,8 @@ def starting_model(
                 f"Stage {name} starts from the {start} checkpoint of {previous}, and there is none in {folder}. "
                 f"Run {previous} first, or leave it out with {previous}.skip = true."
             )
-        return AutoModelForCausalLM.from_pretrained(found, attn_implementation=attention, dtype="float32")
+        usable = usable_attention(AutoConfig.from_pretrained(found), attention)
+        return AutoModelForCausalLM.from_pretrained(found, attn_implementation=usable, dtype="float32")
     config = recipe_config(recipe, tokenizer)
     if recipe.init is None:
         return new_model(config, seed=recipe.seed, attention=attention)

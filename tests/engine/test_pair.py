@@ -19,6 +19,7 @@ from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.pair import Pair, check_vocabularies, load_pair
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import RunFinished
 from tests.folders import CONTEXT, WIDTH, tiny_target, tiny_tokenizer, write_model
 from tests.runtimes.models import noisy
 
@@ -304,4 +305,5 @@ def test_mpts_context_ends_where_its_configuration_says(tmp_path: Path) -> None:
     assert pair.target.context_length == 24
     request = pair.request("def add", max_new_tokens=100, sampling=Sampling(0.0), ignore_stops=True)
     *_, last = pair.events("ar", "def add", request, 1)
-    assert len(request.prompt) + len(last.ids) <= 24  # type: ignore[union-attr]
+    assert isinstance(last, RunFinished)
+    assert (last.reason, len(last.ids)) == ("context", 25 - len(request.prompt))
