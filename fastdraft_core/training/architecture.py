@@ -90,6 +90,8 @@ def _own_ways(architecture: str, shape: ModelShape) -> dict[str, Any]:
     if architecture == "falcon":
         # The older form has one key-value head, or as many as there are heads.
         return {"new_decoder_architecture": True}
+    if architecture == "gpt_bigcode":
+        return {"multi_query": shape.num_kv_heads == 1}
     if architecture == "mpt" and shape.intermediate_size % shape.hidden_size == 0:
         return {"expansion_ratio": shape.intermediate_size // shape.hidden_size}
     return {}
