@@ -12,6 +12,7 @@ import msgspec
 
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.models.weights import weight_files
 
 #: The name of the bundled target; ``demo:S`` is its draft S.
 DEMO = "demo"
@@ -159,7 +160,7 @@ def _folders(folder: Path, depth: int) -> Iterator[Path]:
 def _entry(folder: Path, name: str) -> ModelEntry | None:
     """The entry of a model folder, or None where it holds no causal model with weights that can be used."""
     try:
-        weights = [*folder.glob("*.safetensors"), *folder.glob("openvino_model.bin")]
+        weights = [*weight_files(folder), *folder.glob("openvino_model.bin")]
         config = msgspec.json.decode((folder / "config.json").read_bytes(), type=_Config)
         size = sum(file.stat().st_size for file in weights)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):

@@ -56,10 +56,11 @@ def starting_model(
     return model
 
 
-def recipe_config(recipe: Recipe, tokenizer: Any = None) -> Any:
+def recipe_config(recipe: Recipe, tokenizer: Any = None, target: Any = None) -> Any:
     """The configuration of the model that ``recipe`` trains; of a target or another model only config.json is read.
 
-    Without a ``tokenizer``, before one is trained or loaded, special ids are left at the architecture's own.
+    Without a ``tokenizer``, before one is trained or loaded, special ids are left at the architecture's own. ``target`` is
+    the target's configuration, where it is known already.
 
     Raises:
         FastdraftError: the target cannot be had, or its configuration cannot be read.
@@ -73,22 +74,24 @@ def recipe_config(recipe: Recipe, tokenizer: Any = None) -> Any:
         vocab_size = len(tokenizer) if tokenizer else recipe.tokenizer.vocab_size
         architecture = recipe.model.architecture or "llama"
     else:
-        target = target_config(recipe)
+        target = target or target_config(recipe)
         architecture, vocab_size = recipe.model.architecture or target.model_type, target.vocab_size
         if recipe.init is not None:
             return inherited_config(recipe.init, recipe.model, vocab_size=vocab_size, special=special)
     return model_config(recipe.model, architecture=architecture, vocab_size=vocab_size, special=special)
 
 
-def check_context(recipe: Recipe) -> None:
-    """See that the target can read the rows of every stage; it judges the draft on them.
+def check_context(recipe: Recipe, target: Any = None) -> None:
+    """See that the target, of this configuration where it is known already, can read the rows of every stage.
+
+    It judges the draft on them.
 
     Raises:
         FastdraftError: its context is shorter, or its configuration cannot be had.
     """
     if recipe.target is None:
         return
-    context = context_length(target_config(recipe))
+    context = context_length(target or target_config(recipe))
     for name, stage in recipe.stages.items():
         if stage.sequence_length > context:
             raise FastdraftError(
