@@ -219,7 +219,8 @@ class Planned(Event, frozen=True):
     ``parameters`` of the trained model. ``shard_bytes`` is by source. ``synthesis_tokens`` are what the target writes; its
     speed was measured with ``synthesis_sequences`` at once on ``synthesis_engine``, and is absent where its weights are not
     here. ``matrix_peak`` in FLOP/s is measured. ``server_seconds`` is the time on ``server``, scaled by hand from FLOPs and not measured; absent for a
-    small recipe.
+    small recipe. ``catalogued`` says that the target's architecture, vocabulary and context are what the catalogue of known
+    targets says, since its config.json is not here.
     """
 
     name: str
@@ -239,3 +240,4 @@ class Planned(Event, frozen=True):
     synthesis_engine: str = ""
     server: str = ""
     server_seconds: float | None = None
+    catalogued: bool = False

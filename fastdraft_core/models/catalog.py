@@ -13,6 +13,7 @@ import msgspec
 
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.models.weights import weight_files
 
 #: The name of the bundled target; ``demo:S`` is its draft S.
 DEMO = "demo"
@@ -22,6 +23,9 @@ _DEPTH = 2
 _MOST_FOLDERS = 500
 #: Hidden folders, and the beginnings of models that are renamed once they are whole.
 _PASSED_OVER = re.compile(r"^\.|\.building(-\d+)?$")
+
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +120,11 @@ def resolve(name: str) -> str:
     return name
 
 
+def hub_id(name: str) -> str | None:
+    """``name`` where it is an id of the hub (``owner/model``), and neither bundled nor a folder of this machine."""
+    return name if _HUB_ID.fullmatch(name) and not _expanded(name).exists() else None
+
+
 def lasting(name: str) -> str:
     """``name`` as it means the same from every working folder: a folder by its whole path, any other as it is."""
     parsed = parse_name(name)
@@ -193,7 +202,7 @@ def _folders(folder: Path, depth: int) -> Iterator[Path]:
 def _entry(folder: Path, name: str) -> ModelEntry | None:
     """The entry of a model folder, or None where it holds no causal model with weights that can be used."""
     try:
-        weights = [*folder.glob("*.safetensors"), *folder.glob("openvino_model.bin")]
+        weights = [*weight_files(folder), *folder.glob("openvino_model.bin")]
         config = msgspec.json.decode((folder / "config.json").read_bytes(), type=_Config)
         size = sum(file.stat().st_size for file in weights)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):

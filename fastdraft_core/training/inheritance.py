@@ -21,6 +21,7 @@ from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.folders import load_tokenizer, local_folder
 from fastdraft_core.runtimes.torch.loading import load_model
 from fastdraft_core.training.architecture import read_config
+from fastdraft_core.training.shape_check import usable_attention
 
 if TYPE_CHECKING:
     import torch
@@ -124,7 +125,9 @@ def _with_layers(
     """A model of ``config`` with everything of ``source`` but the layers that are not ``kept``."""
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_config(deepcopy(config), attn_implementation=attention, dtype=source.dtype)
+    model = AutoModelForCausalLM.from_config(
+        deepcopy(config), attn_implementation=usable_attention(config, attention), dtype=source.dtype
+    )
     place = {old: new for new, old in enumerate(kept)}
     weights = {}
     for name, tensor in source.state_dict().items():

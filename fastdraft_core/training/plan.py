@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import psutil
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -30,9 +29,11 @@ from fastdraft_core.data.target_logits import bytes_per_token
 from fastdraft_core.data.writers import Writer, choose_engine, torch_writer
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Planned, PlannedStage
+from fastdraft_core.machine import limits
 from fastdraft_core.machine.devices import synchronize
 from fastdraft_core.models.draft_vocab import DraftVocab, count_draft_vocab
 from fastdraft_core.models.folders import local_folder
+from fastdraft_core.models.published import known_target
 from fastdraft_core.runtimes.openvino.ir_cache import is_converted
 from fastdraft_core.training.architecture import new_model
 from fastdraft_core.training.flops import flops_per_token
@@ -75,7 +76,9 @@ def plan(recipe: Recipe, *, only: str | None = None, seconds: float = _SECONDS) 
             device is too small to measure on.
     """
     check_stage(recipe, only or "")
-    config = _config(recipe)
+    target, catalogued = _target(recipe)
+    check_context(recipe, target)
+    config = recipe_config(recipe, target=target)
     stages = {name: stage for name, stage in recipe.stages.items() if only in (None, name)}
     accelerator = make_accelerator()
     device = accelerator.device
@@ -109,17 +112,26 @@ def plan(recipe: Recipe, *, only: str | None = None, seconds: float = _SECONDS) 
         free_disk=places.free_disk(places.jobs()),
         free_memory=_free_memory(device),
         server=SERVER if served else "",
+        catalogued=catalogued,
         server_seconds=sum(stage.flops for stage in planned) / _SERVER_FLOPS if served else None,
     )
 
 
-def _config(recipe: Recipe) -> Any:
+def _target(recipe: Recipe) -> tuple[Any, bool]:
+    """The target's configuration, and whether it is the catalogue's, since its own cannot be had; None without a target."""
+    from transformers import AutoConfig
+
+    if recipe.target is None:
+        return None, False
     try:
-        check_context(recipe)
-        return recipe_config(recipe)
+        return target_config(recipe), False
     except FastdraftError as error:
-        if recipe.target is None or Path(recipe.target).is_dir():
+        if Path(recipe.target).is_dir():
             raise
+        known = known_target(recipe.target)
+        if known is not None and known.vocabulary is not None:
+            size = {"vocab_size": known.vocabulary, "max_position_embeddings": known.context}
+            return AutoConfig.for_model(known.model_type, **size, pad_token_id=None), True
         raise FastdraftError(
             f"{error.message} A plan needs no more of the target than its config.json: --set target=FOLDER."
         ) from error
@@ -189,7 +201,7 @@ def _synthesis_tokens(recipe: Recipe, stages: dict[str, Stage]) -> int:
 
 def _free_memory(device: torch.device) -> int | None:
     if device.type == "cpu":
-        return int(psutil.virtual_memory().available)
+        return limits.memory()[1]
     backend: Any = getattr(torch, device.type)
     return int(backend.mem_get_info()[0])
 

@@ -39,6 +39,7 @@ from fastdraft_core.training.short_head import shorten_head
 from fastdraft_core.training.start import (
     check_context,
     load_target,
+    recipe_config,
     starting_model,
     target_config,
     target_path,
@@ -68,6 +69,8 @@ def run_recipe(recipe: Recipe, folder: Path, *, only: str | None = None, stop: S
     if recipe.trust_remote_code:
         yield Progress(what=f"code that comes with {recipe.target} runs here: the recipe says trust_remote_code = true")
     check_context(recipe)
+    # Refused now, where the architecture cannot make the model, and not after hours of reading.
+    recipe_config(recipe)
     accelerator, stop = make_accelerator(), stop or Stop()
     with together(accelerator):
         check_shared(accelerator, folder, places.cache())

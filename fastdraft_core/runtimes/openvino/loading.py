@@ -10,11 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError, short_cause
 from fastdraft_core.events import ModelCard
+from fastdraft_core.machine import limits
 from fastdraft_core.machine.cpu import has_amx, logical_cores, native_bf16
 from fastdraft_core.machine.devices import choose_dtype
 from fastdraft_core.models.folders import load_config
@@ -291,7 +290,7 @@ def _read_model(folder: Path, name: str) -> Any:
 
 def _check_memory(folder: Path, name: str, device: str) -> None:
     needed = _weights_file(folder).stat().st_size + _WORKING_BYTES
-    free = psutil.virtual_memory().available
+    free = limits.memory()[1]
     if device == "cpu" and needed > free:
         raise FastdraftError(
             f"{name} needs {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free on cpu. Close other "
