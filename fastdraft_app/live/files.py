@@ -46,7 +46,7 @@ class FileActions(LiveBase):
 
     def action_export(self) -> None:
         """Ask for a format and write the file."""
-        from fastdraft_app.dialogs.export import ExportScreen
+        from fastdraft_app.dialogs.formats import ExportScreen
 
         if self._hindered("export"):
             return

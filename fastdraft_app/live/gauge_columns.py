@@ -8,15 +8,12 @@ from textual.content import Content
 
 from fastdraft_app.live.replay import Figures
 from fastdraft_app.theme.palette import Marks
+from fastdraft_app.widgets.bars import bar, figure, label, or_dash
 from fastdraft_app.widgets.gauges import (
     GaugeState,
     acceptance_bar,
-    bar,
     break_even,
     ceiling,
-    figure,
-    label,
-    or_dash,
     peak_words,
     rate,
     shares,

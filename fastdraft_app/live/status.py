@@ -6,7 +6,7 @@ from textual.content import Content
 
 from fastdraft_app.live.session import Phase, Session
 from fastdraft_app.theme.palette import Marks
-from fastdraft_app.widgets.gauges import bar
+from fastdraft_app.widgets.bars import bar
 from fastdraft_app.widgets.line import first_fitting
 from fastdraft_core.formatting import one_line
 

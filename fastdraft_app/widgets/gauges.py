@@ -10,12 +10,12 @@ from textual.content import Content
 from fastdraft_app.live.replay import NO_FIGURES, Figures
 from fastdraft_app.live.time_buckets import Slice
 from fastdraft_app.theme.palette import Marks
+from fastdraft_app.widgets.bars import LABEL_WIDTH, bar, figure, label, or_dash
 from fastdraft_app.widgets.line import fields, first_fitting
 from fastdraft_app.widgets.spark import peak, spark
 from fastdraft_core.events import BlockCost
 from fastdraft_core.formatting import in_bytes, percent
 
-LABEL_WIDTH = 15
 _SHORT_LABEL_WIDTH = 9
 _SHORT_HISTORY = 8
 
@@ -194,18 +194,6 @@ def acceptance_bar(state: GaugeState, width: int, mark: Marks) -> Content:
     return cells[:place] + notch + cells[place + 1 :]
 
 
-def bar(parts: Sequence[tuple[float, str]], width: int, mark: Marks) -> Content:
-    """Coloured shares of a whole, then the empty rest. Neighbours differ in their mark, too."""
-    cells: list[tuple[str, str]] = []
-    used, total = 0, 0.0
-    for index, (share, style) in enumerate(parts):
-        total += share
-        end = min(round(total * width), width)
-        cells.append((mark.bars[index % len(mark.bars)] * (end - used), style))
-        used = end
-    return Content.assemble(*cells, (mark.rail * (width - used), "$border-blurred"))
-
-
 def shares(figures: Figures) -> list[tuple[float, str]]:
     """Draft, verify and overhead as parts of a bar."""
     return [
@@ -215,25 +203,10 @@ def shares(figures: Figures) -> list[tuple[float, str]]:
     ]
 
 
-def label(name: str, width: int = LABEL_WIDTH) -> Content:
-    """The name of a row."""
-    return Content.styled(name.ljust(width), "$muted")
-
-
-def figure(name: str, value: str) -> Content:
-    """A figure with its name before it."""
-    return Content.assemble((f"{name} ", "$muted"), value)
-
-
 def rate(figures: Figures) -> Content:
     """Tokens/s in fixed width."""
     value = f"{figures.tokens_per_second:6.1f}" if figures.tokens else "-".rjust(6)
     return Content.assemble(value, (" tok/s", "$muted"))
-
-
-def or_dash(value: float | None, form: Callable[[float], str]) -> str:
-    """``value`` in its form, or a dash."""
-    return "-" if value is None else form(value)
 
 
 def _positions(name: str, values: Sequence[float | None], gamma: int, mark: Marks) -> Content:

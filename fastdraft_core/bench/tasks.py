@@ -22,6 +22,7 @@ from fastdraft_core import places
 from fastdraft_core.engine.pair import Pair
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import TaskCard
+from fastdraft_core.runtimes.prompt_ids import refuse_surrogates
 
 Row = dict[str, Any]
 
@@ -43,7 +44,8 @@ def read_text(path: Path) -> str:
     """
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        return data.decode("utf-8")
+        # Some editors put a byte order mark before the text; it is no part of it.
+        return data.decode("utf-8-sig")
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise FastdraftError(f"{path} cannot be read as text ({error}).") from error
 
@@ -89,7 +91,7 @@ def hub_rows(dataset: str, config: str | None, split: str) -> list[Row]:
 def _json(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FastdraftError(f"{where}: this is no JSON ({error}).") from error
 
 
@@ -146,10 +148,11 @@ def not_empty(text: str, what: str) -> str:
     """``text``; white space alone would be measured as if it were a prompt.
 
     Raises:
-        FastdraftError: there is nothing else in it; the sentence begins with ``what``.
+        FastdraftError: there is nothing else in it, or it is no Unicode; the sentence begins with ``what``.
     """
     if not text.strip():
         raise FastdraftError(f"{what} is empty; give some text to continue.")
+    refuse_surrogates(text, what.rstrip(","))
     return text
 
 
@@ -360,11 +363,7 @@ def _fit(source: Source, pair: Pair, chat: bool | None, room: int, name: str) ->
     words: int | None = None
     for _ in range(_ROUNDS):
         text = not_empty(source.text(words), f"A prompt of {name}")
-        try:
-            size = len(pair.encode(text, chat=chat))
-        except FastdraftError:
-            # It alone fills the context.
-            size = 2 * max(room, 1)
+        size = len(pair.ids(text, chat=chat))
         if size <= room:
             return text
         now = words if words is not None else source.words

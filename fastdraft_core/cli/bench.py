@@ -10,6 +10,7 @@ import typer
 
 from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.engine.load_options import LoadOptions
+from fastdraft_core.formatting import in_bytes
 
 if TYPE_CHECKING:
     from fastdraft_core.bench.costs import Costs

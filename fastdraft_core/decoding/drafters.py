@@ -6,7 +6,7 @@ from typing import Protocol
 
 import torch
 
-from fastdraft_core.decoding.sampling import Sampling, draw, process
+from fastdraft_core.decoding.sampling import Sampling, best, draw, process
 from fastdraft_core.runtimes.base import BLOCK_READS, POINTS, BlockRuntime, Runtime
 
 
@@ -98,6 +98,8 @@ class ModelDrafter:
         # One number a token, as in ``draw``.
         points = [] if sampling.greedy else torch.randint(POINTS, (gamma,), generator=stream).tolist()
         written = writer.write_block(ids[before:], gamma, sampling.temperature, points)
+        # Which token a graph takes for the best of NaN is its own affair.
+        best(written.logits[:1])
         self._logits = list(written.logits)
         return written.tokens, None if written.q is None else self._whole(written.q, 0.0)
 
@@ -107,17 +109,17 @@ class ModelDrafter:
         drafted: list[int] = []
         distributions: list[torch.Tensor] = []
         unread = ids[self.runtime.length :]
-        self._logits, ids = [], self.runtime.head_ids
+        self._logits, scored = [], self.runtime.head_ids
         while len(drafted) < gamma:
             logits = self.runtime.forward(unread)[-1:]
             self._logits.append(logits[0])
             if sampling.greedy:
-                column = int(logits.argmax())
+                column = best(logits)[0]
             else:
                 distribution = process(logits, sampling)
                 distributions.append(distribution)
                 column = draw(distribution[0], stream)
-            unread = [column if ids is None else ids[column]]
+            unread = [column if scored is None else scored[column]]
             drafted += unread
         return drafted, self._whole(torch.cat(distributions), 0.0) if distributions else None
 

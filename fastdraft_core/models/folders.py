@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections import Counter
 from math import prod
@@ -12,7 +13,7 @@ from fastdraft_core.errors import FastdraftError, short_error
 from fastdraft_core.models.catalog import resolve
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
 
 _WEIGHT_FILES = ["*.safetensors", "openvino_model.xml", "openvino_model.bin"]
 #: Code is fetched like any other file; it is run only where that was asked for.
@@ -105,9 +106,77 @@ def load_tokenizer(folder: Path, name: str, *, trust_remote_code: bool = False) 
         return tokenizer
     except Exception as error:
         refuse_code(error, name)
+        # transformers reads config.json for a tokenizer as well: a fault of that file is no fault of the tokenizer's.
+        load_config(folder, name, trust_remote_code=trust_remote_code)
         raise FastdraftError(
             f"{name} has no readable tokenizer in {folder} ({short_error(error)}). Put the tokenizer files beside the weights."
         ) from error
+
+
+def load_config(folder: Path, name: str, *, trust_remote_code: bool = False) -> PretrainedConfig:
+    """The configuration in ``folder``.
+
+    Raises:
+        FastdraftError: config.json is missing, damaged, contradicts itself, or is of no known architecture.
+    """
+    from transformers import AutoConfig
+
+    file = folder / "config.json"
+    _check_config_file(file)
+    try:
+        # Never left open: transformers would ask on the terminal.
+        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except Exception as error:
+        refuse_code(error, name)
+        raise FastdraftError(f"transformers cannot read {file}: {short_error(error)}") from error
+
+
+def load_generation_config(folder: Path, name: str, *, trust_remote_code: bool = False) -> GenerationConfig:
+    """What generation_config.json says, or the configuration where there is no such file that is JSON.
+
+    Raises:
+        FastdraftError: it holds something that transformers refuses.
+    """
+    from transformers import GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(folder)
+    except OSError:
+        return GenerationConfig.from_model_config(load_config(folder, name, trust_remote_code=trust_remote_code))
+    except Exception as error:
+        raise FastdraftError(
+            f"transformers cannot read {folder / 'generation_config.json'} ({short_error(error)}). Mend the file, or delete it: "
+            "fastdraft takes its end-of-text ids from config.json then."
+        ) from error
+
+
+def _check_config_file(file: Path) -> None:
+    """What transformers would say in other words than the file's, or not at all.
+
+    Raises:
+        FastdraftError: the file is missing, is no JSON object, or names a dtype that there is not.
+    """
+    import torch
+
+    try:
+        data = file.read_bytes()
+        found = json.loads(data)
+    except OSError as error:
+        raise FastdraftError(f"{file} cannot be read ({error.strerror or error}).") from error
+    except (ValueError, RecursionError) as error:
+        raise FastdraftError(f"{file} is damaged ({short_error(error)}). Copy or download the file again.") from error
+    if data.startswith(codecs.BOM_UTF8):
+        raise FastdraftError(
+            f"{file} begins with a byte order mark, which transformers does not read. Save the file as UTF-8 without one."
+        )
+    if not isinstance(found, dict):
+        raise FastdraftError(f"{file} holds no JSON object. Copy or download the file again.")
+    for key in ("dtype", "torch_dtype"):
+        dtype = found.get(key)
+        if isinstance(dtype, str) and not isinstance(getattr(torch, dtype.removeprefix("torch."), None), torch.dtype):
+            raise FastdraftError(
+                f"{file} has {key} {dtype!r}, which is no dtype. Write float32, bfloat16 or float16 there, or leave it out."
+            )
 
 
 def refuse_code(error: Exception, name: str) -> None:

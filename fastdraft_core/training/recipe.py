@@ -231,7 +231,7 @@ def load_recipe(name: str, settings: list[str] | None = None) -> Recipe:
     """
     path = Path(name) if name.endswith(".toml") else places.assets() / "recipes" / f"{name}.toml"
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         bundled = ", ".join(sorted(p.stem for p in (places.assets() / "recipes").glob("*.toml")))
         raise FastdraftError(f"No recipe at {path}. Give a .toml file or a bundled name: {bundled}.") from error

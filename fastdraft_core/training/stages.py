@@ -50,6 +50,8 @@ from fastdraft_core.training.vocabulary import job_draft_vocab
 
 _MAX_HELD_OUT_ROWS = 256
 _EVERY_PROMPT = 1 << 30
+#: What a chat template is tried with.
+_TRIAL = "Hello."
 
 
 def run_recipe(recipe: Recipe, folder: Path, *, only: str | None = None, stop: Stop | None = None) -> Iterator[Event]:
@@ -308,13 +310,16 @@ def check_ahead(recipe: Recipe, folder: Path, tokenizer: Any, only: str | None) 
     """See that what the stages of the job in ``folder`` need is there, of those that have not begun; no network is asked.
 
     Raises:
-        FastdraftError: files of a source are absent, or the target cannot write as [synthesis] asks.
+        FastdraftError: files of a source are absent, or the target cannot write as [synthesis] asks, or its chat template raises.
     """
     coming = [s for name, s in recipe.stages.items() if only in (None, name) and last_checkpoint(folder, name) is None]
     documents = {source for stage in coming for source in stage.sources}
     section = recipe.synthesis
     if TARGET_SOURCE in documents and section is not None:
-        chat_template(recipe, section, tokenizer)
+        template = chat_template(recipe, section, tokenizer)
+        if section.instructions or section.magpie:
+            # A template that raises would do so after hours of training.
+            template.encode(_TRIAL)
         prompt_limit(recipe, section)
         if section.engine == "vllm" and importlib.util.find_spec("vllm") is None:
             raise FastdraftError(NO_VLLM)

@@ -17,6 +17,7 @@ from fastdraft_core.errors import FastdraftError, short_cause
 from fastdraft_core.events import ModelCard
 from fastdraft_core.machine.cpu import has_amx, logical_cores, native_bf16
 from fastdraft_core.machine.devices import choose_dtype
+from fastdraft_core.models.folders import load_config
 from fastdraft_core.models.weights import MODEL_FILE
 from fastdraft_core.runtimes.openvino import npu
 from fastdraft_core.runtimes.openvino.batch import PagedBatch
@@ -94,7 +95,7 @@ def load_ir(
     Raises:
         FastdraftError: files are damaged, the past cannot be rewound, memory is too small, or the device refuses.
     """
-    config = _config(folder, trust_remote_code=trust_remote_code)
+    config = load_config(folder, name, trust_remote_code=trust_remote_code).get_text_config()
     refuse_unrewindable(config, name)
     options = _with_safe_threads(options, config)
     _check_memory(folder, name, options.device)
@@ -143,7 +144,8 @@ def load_batch(folder: Path, name: str, options: OpenVinoOptions, *, trust_remot
     Raises:
         FastdraftError: files are damaged, memory is too small, or OpenVINO cannot keep its keys and values in pages.
     """
-    options = _with_safe_threads(options, _config(folder, trust_remote_code=trust_remote_code))
+    config = load_config(folder, name, trust_remote_code=trust_remote_code).get_text_config()
+    options = _with_safe_threads(options, config)
     _check_memory(folder, name, "cpu")
     try:
         batch = PagedBatch(_compile_paged(_read_model(folder, name), options))
@@ -247,15 +249,6 @@ def _properties(options: OpenVinoOptions) -> dict[str, object]:
     if kv_precision:
         properties["KV_CACHE_PRECISION"] = kv_precision
     return properties
-
-
-def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code).get_text_config()
-    except Exception as error:
-        raise FastdraftError(f"transformers cannot read {folder / 'config.json'}: {short_cause(error)}") from error
 
 
 def _with_safe_threads(options: OpenVinoOptions, config: PretrainedConfig) -> OpenVinoOptions:
