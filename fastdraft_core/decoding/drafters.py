@@ -109,7 +109,7 @@ class ModelDrafter:
         drafted: list[int] = []
         distributions: list[torch.Tensor] = []
         unread = ids[self.runtime.length :]
-        self._logits, ids = [], self.runtime.head_ids
+        self._logits, scored = [], self.runtime.head_ids
         while len(drafted) < gamma:
             logits = self.runtime.forward(unread)[-1:]
             self._logits.append(logits[0])
@@ -119,7 +119,7 @@ class ModelDrafter:
                 distribution = process(logits, sampling)
                 distributions.append(distribution)
                 column = draw(distribution[0], stream)
-            unread = [column if ids is None else ids[column]]
+            unread = [column if scored is None else scored[column]]
             drafted += unread
         return drafted, self._whole(torch.cat(distributions), 0.0) if distributions else None
 

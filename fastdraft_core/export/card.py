@@ -12,6 +12,7 @@ import msgspec
 import fastdraft_core
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.catalog import DEMO, hub_id
+from fastdraft_core.models.draft_vocab import DRAFT_VOCAB_FILE, DraftVocab
 
 #: Sections of the source's card that are still true of the export.
 _CARRIED = ("Data", "Training", "Acceptance", "Recipe")
@@ -80,6 +81,7 @@ class Facts:
     width_before: int
     parameters: int
     measured: Measured | None
+    vocab: DraftVocab | None = None
 
 
 def read_measured(file: Path, model: str) -> Measured:
@@ -165,9 +167,16 @@ def _origin(facts: Facts) -> str:
     width = f"{facts.width} logits"
     if facts.width != facts.width_before:
         width += f", the width of `{facts.target}` (the source has {facts.width_before}; added ids are never the most likely)"
-    return (
+    exported = (
         f"{form}, weights {facts.weights}, {facts.parameters:,} parameters, {width}. Exported from `{facts.name}` by "
         f"fastdraft {fastdraft_core.__version__}."
+    )
+    if facts.vocab is None:
+        return exported
+    return (
+        f"{exported}\n\nThe draft was trained to score {facts.vocab}. This export has the whole head, since other programs know no "
+        f"such list: the rows of all other ids are the mean of those {len(facts.vocab.ids):,}, so that none of them is ever the "
+        f"most likely. fastdraft reads `{DRAFT_VOCAB_FILE}` and scores the list alone."
     )
 
 

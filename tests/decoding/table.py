@@ -44,9 +44,9 @@ class TableRuntime:
 
     kv_bytes_per_token = 1
 
-    def __init__(self, table: Array, context_length: int = 1 << 30, head_ids: list[int] | None = None) -> None:
-        self.table = torch.tensor(table if head_ids is None else table[..., head_ids], dtype=torch.float32)
-        self.head_ids = head_ids
+    def __init__(self, table: Array, context_length: int = 1 << 30, head_ids: tuple[int, ...] | None = None) -> None:
+        self.table = torch.tensor(table if head_ids is None else table[..., list(head_ids)], dtype=torch.float32)
+        self.head_ids = None if head_ids is None else list(head_ids)
         self._rows = [list(plane) for plane in self.table]
         self.vocab_size = len(table)
         self.context_length = context_length

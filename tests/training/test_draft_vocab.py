@@ -49,7 +49,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _recipe(world: Path, steps: int = 12, **changes: Any) -> Recipe:
     shape = {**_SHAPE, "context_length": 64, "draft_vocab": _SIZE, **changes.pop("model", {})}
-    return tiny_recipe(world, steps=steps, model=shape, **changes)
+    return tiny_recipe(world, steps=steps, model=shape, **{"checkpoint_minutes": 5.0, **changes})
 
 
 def _vocab(ids: list[int], vocab_size: int) -> DraftVocab:
