@@ -62,7 +62,7 @@ class FastdraftApp(JobNotices):
     def _sweep(self) -> Screen[None]:
         from fastdraft_app.sweep.screen import SweepScreen
 
-        return SweepScreen(self.sweeper, self.preferences, self.settings_changed, self.live.rest)
+        return SweepScreen(self.sweeper, self.preferences, self.settings_changed, self.live.controller.rest)
 
     def _results(self) -> Screen[None]:
         from fastdraft_app.results.screen import ResultsScreen
@@ -76,7 +76,7 @@ class FastdraftApp(JobNotices):
             self.notify("A sweep is being timed, which a live run would disturb. x stops it.", severity="warning")
             return
         self.try_settings(event.changes)
-        await self.live.run_settings()
+        await self.live.controller.run_settings()
         await self.switch_mode("live")
 
     @on(SweepResumed)
@@ -106,7 +106,7 @@ class FastdraftApp(JobNotices):
     def _system(self) -> Screen[None]:
         from fastdraft_app.system.screen import SystemScreen
 
-        return SystemScreen(self.engine, lambda: self.live.timed, self.preferences)
+        return SystemScreen(self.engine, lambda: self.live.controller.timed, self.preferences)
 
     def on_mount(self) -> None:
         """Open the live screen, say what is wrong with the settings file, and keep an eye on the jobs."""

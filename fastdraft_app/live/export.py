@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fastdraft_app.live.recordings import machine_words
-from fastdraft_app.live.replay import MODES, Recording, Track
+from fastdraft_app.live.replay import MODES, RUN_NAMES, Recording, Track
 from fastdraft_app.settings.settings import OFF, Settings
 from fastdraft_app.text import count, percent, safe
 from fastdraft_app.theme.palette import glyph
@@ -25,7 +25,6 @@ EXPORTS = {
 }
 """What can be exported, by the ending of its file."""
 
-NAMES = {"ar": "autoregressive", "sd": "speculative"}
 Row = tuple[str, ...]
 
 
@@ -72,7 +71,7 @@ def markdown(recorded: Recorded) -> str:
         f"## Prompt\n\n{_fenced(recorded.header.run.prompt)}",
     ]
     for mode, track in recording.tracks.items():
-        parts.append(f"## {NAMES[mode].capitalize()} text\n\n{_fenced(track.text(track.num_steps))}")
+        parts.append(f"## {RUN_NAMES[mode].capitalize()} text\n\n{_fenced(track.text(track.num_steps))}")
     if MODES[1] in recording.tracks:
         parts.append(f"## Blocks\n\n{_fenced(_blocks(recording.tracks[MODES[1]]))}")
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -93,7 +92,7 @@ def plain_text(recorded: Recorded) -> str:
         f"--- prompt\n{safe(recorded.header.run.prompt)}",
     ]
     for mode, track in recording.tracks.items():
-        parts.append(f"--- {NAMES[mode]} text\n{safe(track.text(track.num_steps))}")
+        parts.append(f"--- {RUN_NAMES[mode]} text\n{safe(track.text(track.num_steps))}")
     if MODES[1] in recording.tracks:
         parts.append(f"--- blocks\n{_blocks(recording.tracks[MODES[1]])}")
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -127,7 +126,7 @@ def _agreement(compared: Compared) -> str:
 def _figures(recording: Recording) -> Iterator[Row]:
     """A table: a head, then one row a figure with a column for each run that has ended."""
     ended = {mode: track.finished.metrics for mode, track in recording.tracks.items() if track.finished is not None}
-    yield ("measured", *(NAMES[mode] for mode in ended))
+    yield ("measured", *(RUN_NAMES[mode] for mode in ended))
     figures: dict[str, Callable[[RunMetrics], str]] = {
         "decode speed": lambda m: f"{m.tokens_per_second:.1f} tokens/s",
         "decode time": lambda m: f"{m.seconds:.3f} s",

@@ -125,7 +125,7 @@ async def test_a_choice_is_forgotten_with_the_defaults(make_app: MakeApp) -> Non
         await pilot.press("f9")
         await wait_for(pilot, lambda: app.preferences.current.gamma == 4)
         await pilot.press("escape")
-        await wait_for(pilot, lambda: live(pilot).settings.gamma == 6)
+        await wait_for(pilot, lambda: live(pilot).controller.settings.gamma == 6)
 
 
 async def test_it_waits_while_the_settings_are_open(make_app: MakeApp) -> None:
@@ -152,7 +152,7 @@ async def test_a_recording_brings_its_own(make_app: MakeApp) -> None:
     async with make_app("--replay", str(RECORDING)).run_test(size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: live(pilot).session.phase is Phase.DONE)
         await pilot.press("r")
-        await wait_for(pilot, lambda: live(pilot).playback is None)
+        await wait_for(pilot, lambda: live(pilot).controller.playback is None)
         await ran(pilot, 4)
         assert told(pilot) == []
 

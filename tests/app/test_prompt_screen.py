@@ -89,7 +89,7 @@ async def test_escape_keeps_the_prompt_and_nothing_is_no_prompt(make_app: MakeAp
         assert any("Write a prompt" in note.message for note in app._notifications)
         await pilot.press("escape")
         await pilot.pause()
-        assert live(pilot).settings.prompt == ""
+        assert live(pilot).controller.settings.prompt == ""
 
 
 @pytest.mark.parametrize(("size", "beside"), [((60, 16), False), ((80, 24), True), ((160, 48), True)])
