@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 
+from fastdraft_app.exports import export_folder, free_name
 from fastdraft_app.live.recordings import machine_words
 from fastdraft_app.live.replay import MODES, RUN_NAMES, Recording, Track
 from fastdraft_app.settings.settings import OFF, Settings
-from fastdraft_app.text import count, percent, safe
 from fastdraft_app.theme.palette import glyph
-from fastdraft_core import places
 from fastdraft_core.events import Block, Compared, ModelCard, PairLoaded, RunMetrics, encode
 from fastdraft_core.files import write_atomic
+from fastdraft_core.formatting import count, percent, safe
 from fastdraft_core.recordings import Recorded
 
 EXPORTS = {
@@ -28,13 +27,6 @@ EXPORTS = {
 Row = tuple[str, ...]
 
 
-def export_folder(settings: Settings) -> Path:
-    """Where exports and pictures go; it is there after this call."""
-    folder = Path(settings.exports).expanduser() if settings.exports else places.exports()
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def export(kind: str, recorded: Recorded, settings: Settings, picture: Callable[[], str]) -> Path:
     """Write ``recorded`` as ``kind`` and return the file; an existing file is never replaced.
 
@@ -45,13 +37,6 @@ def export(kind: str, recorded: Recorded, settings: Settings, picture: Callable[
     path = free_name(export_folder(settings), kind)
     write_atomic(path, makers[kind](recorded).encode())
     return path
-
-
-def free_name(folder: Path, kind: str, stem: str = "") -> Path:
-    """A file name that nobody has yet, by default of this second."""
-    stem = stem or f"fastdraft-{datetime.now():%Y%m%d-%H%M%S}"
-    names = (folder / f"{stem}{number}.{kind}" for number in ("", *(f"-{n}" for n in range(2, 1000))))
-    return next(path for path in names if not path.exists())
 
 
 def json_lines(recorded: Recorded) -> str:

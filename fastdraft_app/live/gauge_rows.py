@@ -10,12 +10,12 @@ from textual.content import Content
 
 from fastdraft_app.live.replay import MODES, NO_FIGURES, RUN_NAMES, Figures, Mode
 from fastdraft_app.live.time_buckets import Slice
-from fastdraft_app.text import percent, size
 from fastdraft_app.theme.palette import Marks
-from fastdraft_app.widgets.gauges import LABEL_WIDTH, bar, label
+from fastdraft_app.widgets.bars import LABEL_WIDTH, bar, figure, label, or_dash
 from fastdraft_app.widgets.line import fields, first_fitting
 from fastdraft_app.widgets.spark import peak, spark
 from fastdraft_core.events import BlockCost
+from fastdraft_core.formatting import in_bytes, percent
 
 _SHORT_LABEL_WIDTH = 9
 _SHORT_HISTORY = 8
@@ -189,7 +189,7 @@ def engine_words(load: EngineLoad) -> Content | None:
     if not load.memory:
         return None
     return Content.assemble(
-        ("engine ", "$muted"), size(load.memory[-1]), f" {percent(load.cores[-1])}", (" CPU", "$muted")
+        ("engine ", "$muted"), in_bytes(load.memory[-1]), f" {percent(load.cores[-1])}", (" CPU", "$muted")
     )
 
 
@@ -218,20 +218,10 @@ def shares(figures: Figures) -> list[tuple[float, str]]:
     ]
 
 
-def figure(name: str, value: str) -> Content:
-    """A figure with its name before it."""
-    return Content.assemble((f"{name} ", "$muted"), value)
-
-
 def rate(figures: Figures) -> Content:
     """Tokens/s in fixed width."""
     value = f"{figures.tokens_per_second:6.1f}" if figures.tokens else "-".rjust(6)
     return Content.assemble(value, (" tok/s", "$muted"))
-
-
-def or_dash(value: float | None, form: Callable[[float], str]) -> str:
-    """``value`` in its form, or a dash."""
-    return "-" if value is None else form(value)
 
 
 def _positions(name: str, values: Sequence[float | None], gamma: int, mark: Marks) -> Content:
@@ -363,7 +353,7 @@ def _engine_rows(state: GaugeState, width: int, name: int, value: int, mark: Mar
     memory, cores = state.load.memory, state.load.cores
     room = max(width - name - value, 4)
     rows = (
-        ("engine", f"{size(memory[-1])} memory" if memory else "-", memory, peak(memory)),
+        ("engine", f"{in_bytes(memory[-1])} memory" if memory else "-", memory, peak(memory)),
         ("", f"{percent(cores[-1])} CPU" if cores else "-", cores, max(1.0, peak(cores))),
     )
     return [

@@ -7,11 +7,11 @@ from textual.content import Content
 from fastdraft_app.live.replay import RUN_NAMES, Mode
 from fastdraft_app.live.session import Phase, Session
 from fastdraft_app.settings.settings import Settings
-from fastdraft_app.text import count, elide, one_line
 from fastdraft_app.theme.palette import Marks
-from fastdraft_app.widgets.gauges import bar
+from fastdraft_app.widgets.bars import bar
 from fastdraft_app.widgets.line import fields, first_fitting
 from fastdraft_core.events import ModelCard, PairLoaded
+from fastdraft_core.formatting import count, elide, one_line
 
 REPLAYED = "measured one after the other, replayed together"
 _SHORT_DTYPES = {"bfloat16": "bf16", "float32": "f32", "float16": "f16"}

@@ -39,13 +39,13 @@ from fastdraft_app.messages import SettingsChanged
 from fastdraft_app.settings.preferences import Preferences
 from fastdraft_app.settings.settings import Changes, Settings
 from fastdraft_app.terminal.copying import copy
-from fastdraft_app.text import safe
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.banner import Banner
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.formatting import safe
 from fastdraft_core.recordings import Recorded
 
 GAUGE_RATE = 8.0
@@ -409,7 +409,7 @@ class LiveScreen(Screen[None]):
 
     def action_export(self) -> None:
         """Ask for a format and write the file."""
-        from fastdraft_app.dialogs.export import ExportScreen
+        from fastdraft_app.dialogs.formats import ExportScreen
 
         if not self._hindered("export"):
             self.app.push_screen(ExportScreen(EXPORTS), self._export)

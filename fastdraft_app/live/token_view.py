@@ -33,8 +33,8 @@ from fastdraft_app.live.token_layout import (
     moved,
     picked,
 )
-from fastdraft_app.text import safe
 from fastdraft_app.theme.palette import look, marks, token_style
+from fastdraft_core.formatting import safe
 
 INLINE = ("rejected", "discarded", "pending")
 """Kinds whose line ends are shown as signs: they are not, or not yet, part of the text."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Block, Event, FirstToken, RunFinished
-from fastdraft_core.text import printable
+from fastdraft_core.formatting import safe
 
 if TYPE_CHECKING:
     from fastdraft_core.engine.pair import Pair
@@ -98,7 +99,7 @@ def _texts(event: Event) -> list[str]:
 def _write(text: str) -> None:
     # To a terminal, a model's control characters become visible pictures; a pipe gets the very text.
     if sys.stdout.isatty():
-        text = printable(text)
+        text = safe(text)
     sys.stdout.write(text)
     sys.stdout.flush()
 
@@ -123,9 +124,14 @@ def read_prompt(path: Path) -> str:
     """The text of a prompt file; ``-`` is standard input.
 
     Raises:
-        FastdraftError: it is no text.
+        FastdraftError: it is no text, or standard input is closed.
     """
+    if str(path) == "-" and sys.stdin is None:
+        raise FastdraftError("Standard input is closed, so no prompt can be read from it. Give --prompt or a file.")
     try:
-        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        # Line ends as Python reads them; a byte order mark is no part of the text.
+        return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig").read()
     except (OSError, UnicodeDecodeError) as error:
-        raise FastdraftError(f"{path} cannot be read as text ({error}).") from error
+        what = "Standard input" if str(path) == "-" else path
+        raise FastdraftError(f"{what} cannot be read as text ({error}).") from error

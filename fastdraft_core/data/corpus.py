@@ -32,6 +32,8 @@ from fastdraft_core.machine.devices import choose_threads
 from fastdraft_core.text_sources import TextSource
 
 _SPARE_TOKENS = 64
+#: How documents become ids; shards that were made in another way are built again.
+_ENCODED = "special tokens in the text are text; one end a document"
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,8 @@ class Corpus:
         source = self.sources.get(name)
         settings = source or TextSource()
         keep = Filter(min_chars=settings.min_chars, deduplicate=settings.deduplicate)
-        encoder = Encoder(
-            plain(backend(tokenizer)), tokenizer.eos_token_id, token_dtype(len(tokenizer)), self.evaluation
-        )
+        text_tokenizer = plain(backend(tokenizer), special_tokens=settings.special_tokens)
+        encoder = Encoder(text_tokenizer, tokenizer.eos_token_id, token_dtype(len(tokenizer)), self.evaluation)
         yield from build(
             folders,
             building,
@@ -124,7 +125,7 @@ class Corpus:
         files = ""
         if source is not None and source.path is not None:
             files = fingerprint(Path(source.path), source.extensions)
-        whole = [hashed, msgspec.to_builtins(source), files, self.evaluation.digest]
+        whole = [_ENCODED, hashed, msgspec.to_builtins(source), files, self.evaluation.digest]
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
 
 

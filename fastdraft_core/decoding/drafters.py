@@ -6,7 +6,7 @@ from typing import Protocol
 
 import torch
 
-from fastdraft_core.decoding.sampling import Sampling, draw, process
+from fastdraft_core.decoding.sampling import Sampling, best, draw, process
 from fastdraft_core.runtimes.base import BLOCK_READS, POINTS, BlockRuntime, Runtime
 
 
@@ -87,6 +87,8 @@ class ModelDrafter:
         # One number a token, as in ``draw``.
         points = [] if sampling.greedy else torch.randint(POINTS, (gamma,), generator=stream).tolist()
         written = writer.write_block(ids[before:], gamma, sampling.temperature, points)
+        # Which token a graph takes for the best of NaN is its own affair.
+        best(written.logits[:1])
         self.logits = list(written.logits)
         return written.tokens, written.q
 
@@ -101,7 +103,7 @@ class ModelDrafter:
             logits = self.runtime.forward(unread)[-1:]
             self.logits.append(logits[0])
             if sampling.greedy:
-                token = int(logits.argmax())
+                token = best(logits)[0]
             else:
                 distribution = process(logits, sampling)
                 distributions.append(distribution)

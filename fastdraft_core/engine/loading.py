@@ -25,9 +25,10 @@ from fastdraft_core.engine.runtime_choice import (
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.machine.contention import crowded, load
 from fastdraft_core.machine.devices import choose_device, choose_dtype, choose_threads
+from fastdraft_core.models.identity import source_key
 from fastdraft_core.models.weights import is_ir_alone
 from fastdraft_core.runtimes.base import Runtime
-from fastdraft_core.runtimes.openvino.ir_cache import ir_of, source_key, takes_long
+from fastdraft_core.runtimes.openvino.ir_cache import ir_of, takes_long
 from fastdraft_core.runtimes.openvino.loading import KV_PRECISIONS, OpenVinoOptions, choose_openvino_device, load_ir
 from fastdraft_core.runtimes.torch.loading import load_model
 from fastdraft_core.runtimes.torch.runtime import TorchRuntime
@@ -172,6 +173,27 @@ class Loader:
 
     def _sources(self) -> list[Source]:
         return [self.target, *([self.draft] if self.draft else [])]
+
+
+def load_reference(source: Source, tokenizer: PreTrainedTokenizerBase, options: LoadOptions) -> tuple[Runtime, str]:
+    """What the runtimes are held against: the model in float32 on the CPU, by PyTorch, and its name for people.
+
+    Weights that ``options`` convert, and those of a ready IR, are not PyTorch's: OpenVINO computes with them in float32, and keeps
+    their keys and values inside the model, unlike what decodes on a CPU.
+
+    Raises:
+        FastdraftError: it does not fit into memory, or cannot be loaded.
+    """
+    trust = options.trust_remote_code
+    if not is_ir_alone(source.folder) and options.weights in ("", "original"):
+        name = "PyTorch in float32"
+        return load_runtime(
+            source.folder, source.name, tokenizer, device="cpu", dtype="float32", trust_remote_code=trust
+        ), name
+    folder = ir_of(source.folder, source.name, options.weights, lambda _: None, trust_remote_code=trust)
+    exact = OpenVinoOptions("cpu", "float32", "f32", choose_threads(options.threads))
+    runtime = load_ir(folder, source.name, known_ids(tokenizer), exact, paged=False, trust_remote_code=trust)
+    return runtime, "OpenVINO in float32 with the same weights"
 
 
 def check_options(options: LoadOptions) -> None:

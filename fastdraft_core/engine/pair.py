@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastdraft_core.decoding.autoregressive import autoregressive
 from fastdraft_core.decoding.details import Observer, Witness
 from fastdraft_core.decoding.drafters import ModelDrafter
 from fastdraft_core.decoding.metrics import Cost
 from fastdraft_core.decoding.records import Pass, Record, Request
 from fastdraft_core.decoding.sampling import Sampling
-from fastdraft_core.decoding.speculative import speculative
+from fastdraft_core.decoding.speculative import autoregressive, speculative
 from fastdraft_core.decoding.to_events import Description, events
 from fastdraft_core.decoding.token_text import Pieces
 from fastdraft_core.engine.load_options import LoadOptions
@@ -23,8 +22,9 @@ from fastdraft_core.engine.loading import Loader, Source, check_options, load_ru
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event
 from fastdraft_core.machine.devices import choose_threads
+from fastdraft_core.models.folders import load_generation_config, load_tokenizer, local_folder
 from fastdraft_core.runtimes.base import Runtime
-from fastdraft_core.runtimes.torch.loading import load_tokenizer, local_folder
+from fastdraft_core.runtimes.prompt_ids import chat_ids, text_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -120,27 +120,34 @@ class Pair:
         return map(witness.describe, events(self.decode(mode, request, gamma, witness), description, cancelled))
 
     def encode(self, prompt: str, *, chat: bool | None = None) -> list[int]:
-        """Ids of a prompt, inside the chat template if ``chat``, or if it is None and there is one.
+        """Ids of a prompt that leaves room in the target's context; see ``ids``.
 
         Raises:
-            FastdraftError: nothing is left to continue, or the prompt fills the context.
+            FastdraftError: as ``ids``, or the prompt fills the context.
         """
-        template = getattr(self.tokenizer, "chat_template", None)
-        if chat and not template:
-            raise FastdraftError(f"{self.target.card.name} has no chat template; leave --chat out.")
-        if template and chat is not False:
-            messages = [{"role": "user", "content": prompt}]
-            ids = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-        else:
-            ids = self.tokenizer(prompt).input_ids
-        if not ids:
-            raise FastdraftError("The prompt is empty; give some text to continue.")
+        ids = self.ids(prompt, chat=chat)
         if len(ids) >= self.target.context_length:
             raise FastdraftError(
                 f"The prompt has {len(ids)} tokens and {self.target.card.name} a context of "
                 f"{self.target.context_length}. Shorten the prompt."
             )
-        return list(ids)
+        return ids
+
+    def ids(self, prompt: str, *, chat: bool | None = None) -> list[int]:
+        """Ids of a prompt of any length, inside the chat template if ``chat``, or if it is None and there is one.
+
+        Raises:
+            FastdraftError: nothing is left to continue, or the chat template cannot be applied.
+        """
+        template = getattr(self.tokenizer, "chat_template", None)
+        if chat and not template:
+            raise FastdraftError(f"{self.target.card.name} has no chat template; leave --chat out.")
+        if template and chat is not False:
+            return chat_ids(self.tokenizer, prompt, self.target.card.name)
+        ids = text_ids(self.tokenizer, prompt)
+        if not ids:
+            raise FastdraftError("The prompt is empty; give some text to continue.")
+        return ids
 
 
 def load_pair(
@@ -193,14 +200,17 @@ def check_vocabularies(target: dict[str, int], draft: dict[str, int], target_nam
 
 
 def stop_ids(folder: Path, tokenizer: PreTrainedTokenizerBase, trust_remote_code: bool = False) -> frozenset[int]:
-    """The ids that end a text: the tokenizer's, and what the model's files say."""
-    from transformers import AutoConfig, GenerationConfig
+    """The ids that end a text: the tokenizer's, and what the model's files say.
 
-    try:
-        generation = GenerationConfig.from_pretrained(folder)
-    except OSError:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-        generation = GenerationConfig.from_model_config(config)
-    ids = getattr(generation, "eos_token_id", None)
-    stops = set(ids if isinstance(ids, list) else [ids]) | {tokenizer.eos_token_id}
-    return frozenset(i for i in stops if i is not None)
+    Raises:
+        FastdraftError: the files name something else than ids.
+    """
+    generation = load_generation_config(folder, str(folder), trust_remote_code=trust_remote_code)
+    told = getattr(generation, "eos_token_id", None)
+    ids = [*(told if isinstance(told, list) else [told]), tokenizer.eos_token_id]
+    if not all(i is None or (isinstance(i, int) and not isinstance(i, bool)) for i in ids):
+        raise FastdraftError(
+            f"The configuration in {folder} has eos_token_id = {told!r}, which is neither an id nor a list of ids. Mend it in "
+            "generation_config.json or config.json."
+        )
+    return frozenset(i for i in ids if i is not None)

@@ -12,6 +12,7 @@ from fastdraft_core.engine.pair import check_vocabularies
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.export.card import Facts, model_card, read_measured
 from fastdraft_core.models.catalog import DEMO
+from fastdraft_core.models.folders import load_config, load_tokenizer, local_folder
 from fastdraft_core.models.weights import is_ir
 from fastdraft_core.runtimes.openvino.conversion import (
     WeightFormat,
@@ -21,13 +22,14 @@ from fastdraft_core.runtimes.openvino.conversion import (
     needed_bytes,
     write_ir,
 )
-from fastdraft_core.runtimes.torch.loading import load_tokenizer, local_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 #: Each form and the weights it has when nobody chooses.
 FORMS = {"openvino": "int8", "hf": "original"}
+#: Of the generation settings, what the others must agree with.
+_FIRST_SETTINGS = ("bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "num_beams")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ def export(model: str, output: Path, options: ExportOptions, report: Callable[[s
             parameters=loaded.num_parameters(),
             measured=measured,
         )
+        if dropped := mend_generation_config(loaded):
+            report(f"leaving out of generation_config.json what contradicts the rest: {', '.join(dropped)}")
         if options.form == "openvino":
             write_ir(loaded, folder, weights, report, name=model)
         else:
@@ -108,6 +112,33 @@ def resize_vocabulary(model: PreTrainedModel, width: int) -> None:
                 table[old:] = table[:old].float().mean(0).to(table.dtype)
 
 
+def mend_generation_config(model: PreTrainedModel) -> list[str]:
+    """Drop the generation settings that contradict the others, which transformers refuses to write; returns their names."""
+    from transformers import GenerationConfig
+
+    settings = model.generation_config
+    if settings is None or _holds(settings.to_diff_dict()):
+        return []
+    told = {key: value for key, value in settings.to_diff_dict().items() if key != "transformers_version"}
+    kept = {key: told.pop(key) for key in _FIRST_SETTINGS if key in told}
+    for key, value in told.items():
+        if _holds({**kept, key: value}):
+            kept[key] = value
+    model.generation_config = GenerationConfig(**kept)
+    return [key for key in told if key not in kept]
+
+
+def _holds(settings: dict[str, Any]) -> bool:
+    """Whether transformers would write these generation settings."""
+    from transformers import GenerationConfig
+
+    try:
+        GenerationConfig(**settings).validate(strict=True)
+    except (ValueError, TypeError, AttributeError):
+        return False
+    return True
+
+
 def _public(name: str) -> str:
     """A name for a card that others read: where a folder lies on this machine is nobody's business."""
     return Path(name).resolve().name if Path(name).is_dir() else name
@@ -128,12 +159,10 @@ def _target_width(target: str, draft: str, tokenizer: PreTrainedTokenizerBase, *
     Raises:
         FastdraftError: the two vocabularies differ, or the target scores fewer ids than there are.
     """
-    from transformers import AutoConfig
-
     folder = local_folder(target, weights=False)
     vocabulary = load_tokenizer(folder, target, trust_remote_code=trust).get_vocab()
     check_vocabularies(vocabulary, tokenizer.get_vocab(), target, draft)
-    width = int(AutoConfig.from_pretrained(folder, trust_remote_code=trust).get_text_config().vocab_size)
+    width: int = load_config(folder, target, trust_remote_code=trust).get_text_config().vocab_size
     if width <= max(vocabulary.values()):
         raise FastdraftError(
             f"{target} scores {width} ids and its tokenizer knows ids up to {max(vocabulary.values())}; a draft cannot "

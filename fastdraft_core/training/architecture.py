@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.runtimes.torch.loading import local_folder, refuse_code
+from fastdraft_core.models.folders import load_config, local_folder
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -27,15 +27,7 @@ def read_config(name: str, *, trust_remote_code: bool = False) -> Any:
     Raises:
         FastdraftError: the model cannot be had, or its configuration cannot be read.
     """
-    from transformers import AutoConfig
-
-    folder = local_folder(name, weights=False)
-    try:
-        # Never left open: transformers would ask on the terminal.
-        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    except Exception as error:
-        refuse_code(error, name)
-        raise FastdraftError(f"The configuration of {name} cannot be read ({error}).") from error
+    return load_config(local_folder(name, weights=False), name, trust_remote_code=trust_remote_code)
 
 
 def model_config(shape: ModelShape, *, architecture: str, vocab_size: int, special: dict[str, Any]) -> PretrainedConfig:

@@ -6,15 +6,17 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastdraft_core.engine.pair import stop_ids
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Progress
 from fastdraft_core.machine.devices import choose_device, choose_dtype
-from fastdraft_core.runtimes.torch.loading import load_model, load_tokenizer, local_folder
+from fastdraft_core.models.folders import load_tokenizer, local_folder
+from fastdraft_core.runtimes.torch.loading import load_model
 from fastdraft_core.runtimes.torch.runtime import context_length
 from fastdraft_core.training.architecture import model_config, new_model, read_config
 from fastdraft_core.training.folders import find_checkpoint, last_checkpoint, stage_folder
 from fastdraft_core.training.inheritance import inherited_config, inherited_model
-from fastdraft_core.training.precision import training_attention
+from fastdraft_core.training.processes import training_attention
 from fastdraft_core.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -106,9 +108,21 @@ def target_path(recipe: Recipe) -> str:
 
 
 def target_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
-    """The target's own tokenizer."""
+    """The target's own tokenizer.
+
+    Raises:
+        FastdraftError: it cannot be read, or has no end-of-text token for the end of a document.
+    """
     folder = Path(target_path(recipe))
-    return load_tokenizer(folder, str(recipe.target), trust_remote_code=recipe.trust_remote_code)
+    tokenizer = load_tokenizer(folder, str(recipe.target), trust_remote_code=recipe.trust_remote_code)
+    if tokenizer.eos_token_id is None:
+        ends = sorted(stop_ids(folder, tokenizer, recipe.trust_remote_code))
+        told = ", ".join(f"{tokenizer.convert_ids_to_tokens(i)!r} (id {i})" for i in ends)
+        raise FastdraftError(
+            f"The tokenizer of {recipe.target} names no end-of-text token, with which every document ends. Add eos_token to "
+            f"{folder / 'tokenizer_config.json'}{f'; the configuration ends texts with {told}' if told else ''}."
+        )
+    return tokenizer
 
 
 def load_target(recipe: Recipe, device: Any = None) -> PreTrainedModel:

@@ -82,7 +82,7 @@ async def test_a_download_is_seen_stopped_and_taken_up_again(app: FastdraftApp, 
         await pilot.press("y")
         await wait_for(pilot, lambda: any("what has come is kept" in told.message for told in app._notifications))
         hub.go_on.set()
-        screen._download("owner/model")
+        screen.downloads.begin("owner/model")
         await wait_for(pilot, lambda: any(told.title == "Downloaded" for told in app._notifications), PATIENCE)
         await wait_for(pilot, lambda: "owner/model" in listed(screen))
         assert any(asked.startswith("bytes=1") for asked in hub.ranges)

@@ -18,8 +18,8 @@ from fastdraft_app.client.sweep import SweepClient
 from fastdraft_app.live.controller import DEBOUNCE_SECONDS
 from fastdraft_app.live.session import Phase
 from fastdraft_app.messages import SettingsChanged
-from fastdraft_app.results.panel_chart import PanelChart
-from fastdraft_app.results.points import point_changes
+from fastdraft_app.result_view.panel_chart import PanelChart
+from fastdraft_app.result_view.point_screen import point_changes
 from fastdraft_app.results.result_screen import ResultScreen
 from fastdraft_app.settings.settings import Settings
 from fastdraft_app.sweep.screen import SweepScreen

@@ -15,7 +15,7 @@ from fastdraft_app import navigation
 from fastdraft_app.app import FastdraftApp
 from fastdraft_app.client import command
 from fastdraft_app.client.meters import Meters
-from fastdraft_app.dialogs.export import ExportScreen
+from fastdraft_app.dialogs.formats import ExportScreen
 from fastdraft_app.dialogs.help import HelpScreen
 from fastdraft_app.live.session import Phase
 from fastdraft_app.system.machine import Reading
@@ -302,7 +302,7 @@ async def test_nothing_is_asked_while_another_screen_is_shown(
 async def test_7_leads_here_from_every_screen(app: FastdraftApp) -> None:
     """And the other numbers lead away."""
     async with app.run_test(size=(80, 24)) as pilot:
-        for place in navigation.PLACES:
+        for place in navigation.DESTINATIONS:
             await pilot.press(place.key)
             await wait_for(pilot, lambda place=place: app.current_mode == place.mode)  # type: ignore[misc]
             await pilot.press("7")

@@ -18,9 +18,9 @@ import pytest
 from fastdraft_core.cli import generate, main, options, print_json
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Block, FirstToken, Progress, RunFinished, RunStarted, decode_message
+from fastdraft_core.formatting import safe
 from fastdraft_core.machine.cpu import cpu_name
 from fastdraft_core.results import store
-from fastdraft_core.text import printable
 from tests.bench.points import measured, model, plan
 from tests.commands import Cli
 
@@ -74,6 +74,31 @@ def test_a_prompt_from_a_file(cli: Cli, tiny_pair: tuple[str, str], tmp_path: Pa
     (tmp_path / "prompt.txt").write_bytes(b"\xff\xfe\x00")
     code, _, err = cli("generate", tiny_pair[0], "--prompt-file", str(tmp_path / "prompt.txt"))
     assert (code, err.count("\n")) == (1, 1)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_prompt(cli: Cli, tiny_pair: tuple[str, str], tmp_path: Path) -> None:
+    """It is the file's, not the text's; decoded it would be the first token."""
+    path = tmp_path / "prompt.txt"
+    path.write_text("def add", encoding="utf-8-sig")
+    code, out, _ = cli("generate", tiny_pair[0], "--prompt-file", str(path), "--length", "2", *FIXED)
+    assert (code, out[:7]) == (0, "def add")
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments", "words"),
+    [
+        ("stdout", ["generate", "demo"], "Standard output is closed"),
+        ("stdin", ["generate", "demo", "--prompt-file", "-"], "Standard input is closed"),
+    ],
+)
+def test_a_closed_stream_is_one_sentence(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, closed: str, arguments: list[str], words: str
+) -> None:
+    """Python has no object for a stream that was closed by whoever started it."""
+    monkeypatch.setattr(sys, closed, None)
+    code, out, err = cli(*arguments)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert words in err
 
 
 def keep_sweep(pair: tuple[str, str]) -> None:
@@ -158,7 +183,7 @@ def test_a_character_that_stdout_lacks_is_no_failure(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("code", [0x00, 0x07, 0x1B, 0x7F, 0x9B])
 def test_control_characters_become_pictures(code: int) -> None:
     """A model's text cannot move the cursor or ring the bell of a terminal."""
-    assert printable(chr(code)).isprintable()
+    assert safe(chr(code)).issafe()
 
 
 # --- refusals ----------------------------------------------------------------------------------------

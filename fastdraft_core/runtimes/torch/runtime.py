@@ -93,7 +93,9 @@ class TorchRuntime:
 
 def context_length(config: PretrainedConfig) -> int:
     """The longest sequence in tokens; beyond any memory where the configuration sets no end."""
-    return int(getattr(config.get_text_config(), "max_position_embeddings", 0) or 1 << 30)
+    text = config.get_text_config()
+    # MPT has a name of its own for it.
+    return int(getattr(text, "max_position_embeddings", 0) or getattr(text, "max_seq_len", 0) or 1 << 30)
 
 
 def refuse_unrewindable(config: PretrainedConfig, name: str) -> None:

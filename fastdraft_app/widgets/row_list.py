@@ -1,4 +1,4 @@
-"""The list of models, which says when its width has changed: rows are made for one width."""
+"""A list of rows that are made for one width: it says when that has changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from textual.message import Message
 from textual.widgets import OptionList
 
 
-class ModelList(OptionList):
+class RowList(OptionList):
     """An option list whose rows are made anew for every width."""
 
     class Resized(Message):

@@ -10,7 +10,7 @@ from fastdraft_core.events import Glanced, decode_message
 from fastdraft_core.training.recipe import Recipe
 
 
-async def glance(recipe: Recipe, name: str) -> Glanced | str:
+async def check_source(recipe: Recipe, name: str) -> Glanced | str:
     """What a short look into the source ``name`` of ``recipe`` finds, or the sentence that says why it cannot be used.
 
     Raises:

@@ -9,14 +9,14 @@ from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from fastdraft_app.results.heat_table import heat_rows
-from fastdraft_app.results.panel_chart import PanelChart
-from fastdraft_app.results.point_line import point_line
-from fastdraft_app.results.surface import METRICS, Place, words
-from fastdraft_app.text import one_line
+from fastdraft_app.result_view.heat_table import heat_rows
+from fastdraft_app.result_view.panel_chart import PanelChart
+from fastdraft_app.result_view.point_line import point_line
+from fastdraft_app.result_view.surface import METRICS, Cursor, words
 from fastdraft_app.theme.palette import Look, Marks, look, marks
 from fastdraft_app.widgets.figure_rows import FigureRows
 from fastdraft_app.widgets.line import TextLine, first_fitting
+from fastdraft_core.formatting import one_line
 from fastdraft_core.results.panels import figures
 from fastdraft_core.results.store import Result
 
@@ -69,18 +69,18 @@ class SweepView(Vertical):
                 yield PanelChart(ascii_only=self._ascii, id=name)
         yield TextLine(id="point")
 
-    def show(self, result: Result | None, place: Place) -> None:
-        """Show ``result`` with the cursor at ``place``."""
+    def show(self, result: Result | None, cursor: Cursor) -> None:
+        """Show ``result`` with the ``cursor``."""
         self.set_class(result is None, "-empty")
         self.query_one("#verdict", Static).update(self._verdict(result))
-        self._charts(result, place)
+        self._charts(result, cursor)
         heat, point = self.query_one("#heat", FigureRows), self.query_one("#point", TextLine)
         if result is None:
             return
         plain = self._look == "16"
-        heat.show(*heat_rows(result, place, heat.size.width or self.size.width - 2, self._marks, plain=plain))
-        self.query_one("#key", TextLine).show(_key(result, place, self.size.width - 2, self._marks))
-        point.show(point_line(result, place.key(result), self.size.width - 2, self._marks))
+        heat.show(*heat_rows(result, cursor, heat.size.width or self.size.width - 2, self._marks, plain=plain))
+        self.query_one("#key", TextLine).show(_key(result, cursor, self.size.width - 2, self._marks))
+        point.show(point_line(result, cursor.key(result), self.size.width - 2, self._marks))
 
     @property
     def _look(self) -> Look:
@@ -93,18 +93,18 @@ class SweepView(Vertical):
         first, *others = fitting(said, self.size.width - 2, MOST_LINES[self.has_class("-all")])
         return Content.assemble((first, "bold"), (" " + " ".join(others), "$muted"))
 
-    def _charts(self, result: Result | None, place: Place) -> None:
+    def _charts(self, result: Result | None, cursor: Cursor) -> None:
         found = figures(result) if result is not None else {}
         for metric in METRICS:
             chart = self.query_one(f"#{metric.figure}", PanelChart)
-            chart.set_class(metric is METRICS[place.metric], "-current")
+            chart.set_class(metric is METRICS[cursor.metric], "-current")
             if result is None:
                 chart.show("", None)
                 continue
-            panel = found[metric.figure].panels[place.group]
-            cursor = result.plan.gammas[place.gamma] if panel.gammas else None
+            panel = found[metric.figure].panels[cursor.group]
+            gamma = result.plan.gammas[cursor.gamma] if panel.gammas else None
             bound = ", cache-bound" if metric.figure == "bandwidth" and result.all_cached else ""
-            chart.show(plain_words(f"{metric.caption}{bound}: {panel.title}", self._ascii), panel, cursor)
+            chart.show(plain_words(f"{metric.caption}{bound}: {panel.title}", self._ascii), panel, gamma)
 
 
 def fitting(sentences: list[str], width: int, lines: int) -> list[str]:
@@ -121,9 +121,9 @@ def plain_words(sentence: str, ascii_only: bool) -> str:
     return flat.translate(_PLAIN) if ascii_only else flat
 
 
-def _key(result: Result, place: Place, width: int, mark: Marks) -> Content:
+def _key(result: Result, cursor: Cursor, width: int, mark: Marks) -> Content:
     """What the table shows and how to read it."""
-    metric = METRICS[place.metric]
+    metric = METRICS[cursor.metric]
     unit = f" in {metric.unit.replace('×', mark.times)}" if metric.unit else ""
     bound = ", cache-bound" if metric.figure == "bandwidth" and result.all_cached else ""
     name = Content.assemble((f"{metric.title}{unit}{bound}", "bold"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from fastdraft_app.text import short
 from fastdraft_core.events import PointMeasured, PointPredicted
 from fastdraft_core.events.sweeping import PointKey
+from fastdraft_core.formatting import short
 from fastdraft_core.results.store import Result
 
 
@@ -45,7 +45,7 @@ METRICS = (
 
 
 @dataclass(frozen=True)
-class Place:
+class Cursor:
     """Where the cursor is: a task at a temperature, a draft, a gamma, by their numbers in the plan; and the figure."""
 
     group: int = 0
@@ -53,7 +53,7 @@ class Place:
     gamma: int = 0
     metric: int = 0
 
-    def moved(self, result: Result, drafts: int, gammas: int) -> Place:
+    def moved(self, result: Result, drafts: int, gammas: int) -> Cursor:
         """So many drafts down and gammas to the right, not beyond the edges."""
         return replace(
             self,
@@ -61,16 +61,16 @@ class Place:
             gamma=min(max(self.gamma + gammas, 0), len(result.plan.gammas) - 1),
         )
 
-    def next_group(self, result: Result) -> Place:
+    def next_group(self, result: Result) -> Cursor:
         """The next task or temperature."""
         return replace(self, group=(self.group + 1) % len(result.groups))
 
-    def next_metric(self) -> Place:
+    def next_metric(self) -> Cursor:
         """The next figure."""
         return replace(self, metric=(self.metric + 1) % len(METRICS))
 
-    def inside(self, result: Result) -> Place:
-        """This place, or the nearest that ``result`` has."""
+    def inside(self, result: Result) -> Cursor:
+        """This cursor, or the nearest that ``result`` has."""
         return replace(self.moved(result, 0, 0), group=min(self.group, len(result.groups) - 1))
 
     def key(self, result: Result) -> PointKey:
@@ -78,8 +78,8 @@ class Place:
         task, temperature = result.groups[self.group]
         return (result.plan.drafts[self.draft].name, result.plan.gammas[self.gamma], temperature, task)
 
-    def at(self, result: Result, draft: str, gamma: int) -> Place:
-        """The place of that draft and gamma in this group; unknown ones leave it as it is."""
+    def at(self, result: Result, draft: str, gamma: int) -> Cursor:
+        """The cursor of that draft and gamma in this group; unknown ones leave it as it is."""
         names = [card.name for card in result.plan.drafts]
         if draft not in names or gamma not in result.plan.gammas:
             return self
@@ -100,6 +100,11 @@ def recommended(result: Result) -> tuple[str, int] | None:
     """The draft and gamma of the verdict, where something wins."""
     verdict = result.verdict
     return (verdict.draft, verdict.gamma) if verdict and verdict.draft and verdict.gamma else None
+
+
+def complete(result: Result) -> bool:
+    """Whether every point of the grid is measured as well as it was going to be."""
+    return result.finished is not None and result.finished.reason == "complete"
 
 
 def made(result: Result) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from fastdraft_app.live.export import export_folder, free_name
+from fastdraft_app.exports import export_folder, free_name
 from fastdraft_app.settings.settings import Settings
 from fastdraft_core.files import write_atomic
 from fastdraft_core.results.export import as_csv, as_json, as_markdown

@@ -1,19 +1,15 @@
-"""What rows of figures are made of: the name before the figures, and a bar of shares."""
+"""Pieces of a row: a bar of shares, the name of a row, a figure with its name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from textual.content import Content
 
 from fastdraft_app.theme.palette import Marks
 
 LABEL_WIDTH = 15
-
-
-def label(name: str, width: int = LABEL_WIDTH) -> Content:
-    """The name of a row."""
-    return Content.styled(name.ljust(width), "$muted")
+"""Cells of the name of a row, where nothing else is said."""
 
 
 def bar(parts: Sequence[tuple[float, str]], width: int, mark: Marks) -> Content:
@@ -26,3 +22,18 @@ def bar(parts: Sequence[tuple[float, str]], width: int, mark: Marks) -> Content:
         cells.append((mark.bars[index % len(mark.bars)] * (end - used), style))
         used = end
     return Content.assemble(*cells, (mark.rail * (width - used), "$border-blurred"))
+
+
+def label(name: str, width: int = LABEL_WIDTH) -> Content:
+    """The name of a row."""
+    return Content.styled(name.ljust(width), "$muted")
+
+
+def figure(name: str, value: str) -> Content:
+    """A figure with its name before it."""
+    return Content.assemble((f"{name} ", "$muted"), value)
+
+
+def or_dash(value: float | None, form: Callable[[float], str]) -> str:
+    """``value`` in its form, or a dash."""
+    return "-" if value is None else form(value)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from textual.content import Content
 
-from fastdraft_app.results.surface import METRICS, Metric, Place, best, recommended
-from fastdraft_app.text import count, elide, one_line, short
+from fastdraft_app.result_view.surface import METRICS, Cursor, Metric, best, recommended
 from fastdraft_app.theme.palette import SERIES, Marks
 from fastdraft_core.events import ModelCard
+from fastdraft_core.formatting import count, elide, one_line, short
 from fastdraft_core.results.store import Result
 
 CELL = 7
@@ -19,8 +19,8 @@ _SHADES = (8, 18, 30, 42)
 """Percent of the theme's colour behind a cell, weakest first."""
 
 
-def heat_rows(result: Result, place: Place, width: int, mark: Marks, *, plain: bool) -> list[Content]:
-    """The group of ``place`` with the cursor in it, and beside it as many others as fit ``width``.
+def heat_rows(result: Result, cursor: Cursor, width: int, mark: Marks, *, plain: bool) -> list[Content]:
+    """The group of ``cursor``, and beside it as many others as fit ``width``.
 
     ``plain`` is without shades, where a terminal has 16 colours.
     """
@@ -28,15 +28,15 @@ def heat_rows(result: Result, place: Place, width: int, mark: Marks, *, plain: b
     groups = len(result.groups)
     beside = min(max((width + GAP) // (one + GAP), 1), groups)
     tables = [
-        list(_table(result, place, (place.group + number) % groups, width if beside == 1 else one, mark, plain))
+        list(_table(result, cursor, (cursor.group + number) % groups, width if beside == 1 else one, mark, plain))
         for number in range(beside)
     ]
     return [Content(" " * GAP).join(row) for row in zip(*tables, strict=True)]
 
 
-def _table(result: Result, place: Place, group: int, width: int, mark: Marks, plain: bool) -> Iterator[Content]:
-    metric, active = METRICS[place.metric], group == place.group
-    columns = _columns(len(result.plan.gammas), place.gamma, width)
+def _table(result: Result, cursor: Cursor, group: int, width: int, mark: Marks, plain: bool) -> Iterator[Content]:
+    metric, active = METRICS[cursor.metric], group == cursor.group
+    columns = _columns(len(result.plan.gammas), cursor.gamma, width)
     gammas = [result.plan.gammas[column] for column in columns]
     label = elide(one_line(_label(result, group), " ", " "), NAME - len(mark.gamma) - 2, mark.more)
     head = Content.assemble(
@@ -49,7 +49,7 @@ def _table(result: Result, place: Place, group: int, width: int, mark: Marks, pl
     for number, card in enumerate(result.plan.drafts):
         cells = []
         for column, gamma in zip(columns, gammas, strict=True):
-            here = active and (number, column) == (place.draft, place.gamma)
+            here = active and (number, column) == (cursor.draft, cursor.gamma)
             cells.append(
                 _cell(result, (card.name, gamma), group, metric, most, (card.name, gamma) == wanted, here, mark, plain)
             )

@@ -12,12 +12,11 @@ from textual.screen import Screen
 from fastdraft_app.dialogs.exporting import save
 from fastdraft_app.live import prompts
 from fastdraft_app.messages import PointChosen, SweepResumed
-from fastdraft_app.results.export_result import CHARTS, EXPORTED, export_charts, export_result
-from fastdraft_app.results.surface import Place
-from fastdraft_app.results.sweep_view import SweepView
+from fastdraft_app.result_view.export_result import CHARTS, EXPORTED, export_charts, export_result
+from fastdraft_app.result_view.surface import Cursor, complete
+from fastdraft_app.result_view.sweep_view import SweepView
 from fastdraft_app.settings.preferences import Preferences
 from fastdraft_app.settings.settings import AUTO, GAMMA_RANGE, Value
-from fastdraft_app.sweep.session import complete
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_core import places
 from fastdraft_core.events.sweeping import PointKey
@@ -48,7 +47,7 @@ NEEDS_RESULT = frozenset({"open_live", "metric", "group", "export"})
 """Actions whose keys are grey while there is nothing to read."""
 
 
-class PointActions(Screen[None]):
+class PointScreen(Screen[None]):
     """A screen with one ``SweepView``; ``shown_result`` is what it shows."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]
@@ -59,7 +58,7 @@ class PointActions(Screen[None]):
         super().__init__()
         self._preferences = preferences
         self._ascii = preferences.current.ascii
-        self.place = Place()
+        self.cursor = Cursor()
         self._moved = False
 
     @property
@@ -72,8 +71,8 @@ class PointActions(Screen[None]):
         result, view = self.shown_result, self.query_one(SweepView)
         view.set_class(self.has_class("-wide") and self.has_class("-roomy"), "-all")
         if result is not None:
-            self.place = self.place.inside(result)
-        view.show(result, self.place)
+            self.cursor = self.cursor.inside(result)
+        view.show(result, self.cursor)
         self.query_one(KeyBar).show_grey(frozenset() if result is not None else NEEDS_RESULT)
 
     def on_resize(self) -> None:
@@ -82,22 +81,22 @@ class PointActions(Screen[None]):
 
     def action_move(self, gammas: int, drafts: int) -> None:
         """Move the cursor."""
-        self._go(lambda place, result: place.moved(result, drafts, gammas))
+        self._go(lambda cursor, result: cursor.moved(result, drafts, gammas))
 
     def action_group(self) -> None:
         """Look at the next task or temperature."""
-        self._go(lambda place, result: place.next_group(result))
+        self._go(lambda cursor, result: cursor.next_group(result))
 
     def action_metric(self) -> None:
         """Look at the next figure."""
-        self._go(lambda place, _: place.next_metric())
+        self._go(lambda cursor, _: cursor.next_metric())
 
-    def _go(self, how: Callable[[Place, Result], Place]) -> None:
+    def _go(self, how: Callable[[Cursor, Result], Cursor]) -> None:
         result = self.shown_result
         if result is None:
             self.notify("There is nothing to read yet.")
             return
-        self.place, self._moved = how(self.place, result), True
+        self.cursor, self._moved = how(self.cursor, result), True
         self.draw_result()
 
     def action_open_live(self) -> None:
@@ -106,7 +105,7 @@ class PointActions(Screen[None]):
         if result is None:
             self.notify("There is no point to open yet.")
             return
-        key = self.place.key(result)
+        key = self.cursor.key(result)
         if key[1] > GAMMA_RANGE[1]:
             self.notify(f"The live screen drafts at most {GAMMA_RANGE[1]} tokens a block; this point has {key[1]}.")
             return
@@ -114,7 +113,7 @@ class PointActions(Screen[None]):
 
     def action_export(self) -> None:
         """Ask for a format and write the file."""
-        from fastdraft_app.dialogs.export import ExportScreen
+        from fastdraft_app.dialogs.formats import ExportScreen
 
         if self.shown_result is None:
             self.notify("There is nothing to export yet.")
