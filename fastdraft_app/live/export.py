@@ -24,7 +24,7 @@ EXPORTS = {
 }
 """What can be exported, by the ending of its file."""
 
-Row = tuple[str, ...]
+_TableRow = tuple[str, ...]
 
 
 def export(kind: str, recorded: Recorded, settings: Settings, picture: Callable[[], str]) -> Path:
@@ -108,7 +108,7 @@ def _agreement(compared: Compared) -> str:
     return f"The texts part at token {parted.position} ({'a near-tie' if parted.tie else 'no tie'}: {margin})."
 
 
-def _figures(recording: Recording) -> Iterator[Row]:
+def _figures(recording: Recording) -> Iterator[_TableRow]:
     """A table: a head, then one row a figure with a column for each run that has ended."""
     ended = {mode: track.finished.metrics for mode, track in recording.tracks.items() if track.finished is not None}
     yield ("measured", *(RUN_NAMES[mode] for mode in ended))
@@ -167,7 +167,7 @@ def _block(block: Block) -> str:
     return f"{block.index + 1:4}  {marks:14}  {block.at:8.3f} s  {costs}"
 
 
-def _table_row(cells: Row) -> str:
+def _table_row(cells: _TableRow) -> str:
     return f"| {' | '.join(map(_cell, cells))} |"
 
 

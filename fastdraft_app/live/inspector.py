@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 
-from fastdraft_app.live.inspection import Facts, probability, processing, verdict, whereabouts
+from fastdraft_app.live.inspection import TokenFacts, probability, processing, verdict, whereabouts
 from fastdraft_app.live.replay import Place, Track
 from fastdraft_app.live.session import BUSY, Session
 from fastdraft_app.live.token_layout import FIRST, TokenMove
@@ -61,7 +61,7 @@ class Inspector(Vertical):
         self._ascii = ascii_only
         self._marks = marks(ascii_only)
         self._page = TextLine(classes="page")
-        self._facts: Facts | None = None
+        self._facts: TokenFacts | None = None
         self._instead = ""
         self.border_title = "Inspector"
         self.border_subtitle = "arrows choose, i closes"
@@ -101,7 +101,7 @@ class Inspector(Vertical):
             self._settle()
         self._facts, self._instead = None, WAIT if busy else NOTHING
         if track is not None and self.place is not None:
-            self._facts = Facts(track, self.place, pending=self.place.step >= session.visible_steps("sd"))
+            self._facts = TokenFacts(track, self.place, pending=self.place.step >= session.visible_steps("sd"))
         self._draw()
 
     def _settle(self) -> None:
@@ -129,7 +129,7 @@ class Inspector(Vertical):
         return self._page.text
 
 
-def page(facts: Facts, width: int, height: int, mark: Marks, ascii_only: bool) -> list[Content]:
+def page(facts: TokenFacts, width: int, height: int, mark: Marks, ascii_only: bool) -> list[Content]:
     """At most ``height`` lines of ``width`` cells."""
     draw = _Page(facts, max(width, 20), mark, ascii_only)
     rows = draw.rows()
@@ -140,7 +140,7 @@ def page(facts: Facts, width: int, height: int, mark: Marks, ascii_only: bool) -
 class _Page:
     """The lines of one page."""
 
-    def __init__(self, facts: Facts, width: int, mark: Marks, ascii_only: bool) -> None:
+    def __init__(self, facts: TokenFacts, width: int, mark: Marks, ascii_only: bool) -> None:
         self._facts = facts
         self._width = width
         self._mark = mark

@@ -18,7 +18,7 @@ from textual.signal import Signal
 from textual.timer import Timer
 
 from fastdraft_app.client.engine import EngineClient
-from fastdraft_app.dialogs.choices import Source, model_source, recording_source
+from fastdraft_app.dialogs.choices import Source, model_source
 from fastdraft_app.dialogs.exporting import save
 from fastdraft_app.dialogs.picker import PickerScreen
 from fastdraft_app.history import read_history
@@ -30,6 +30,7 @@ from fastdraft_app.live.inspector import Inspector
 from fastdraft_app.live.lines import prompt_line, setup_line, source_line, status_line
 from fastdraft_app.live.loading import LoadingCard
 from fastdraft_app.live.prompts import preset_name
+from fastdraft_app.live.recordings import recording_source
 from fastdraft_app.live.replay import RUN_NAMES, Mode, Place
 from fastdraft_app.live.run_pane import RunPane, ViewChoice, pane_state
 from fastdraft_app.live.session import BUSY, Phase, Session

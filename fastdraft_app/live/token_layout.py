@@ -132,7 +132,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Mark:
+class LayoutState:
     """A state of a layout that it can go back to."""
 
     pieces: int
@@ -169,11 +169,11 @@ class Layout:
                 self._put(character, index)
         return first
 
-    def mark(self) -> Mark:
+    def mark(self) -> LayoutState:
         """The present state. It stays good while pieces are only added."""
-        return Mark(len(self.pieces), len(self.lines), self.lines[-1].copy())
+        return LayoutState(len(self.pieces), len(self.lines), self.lines[-1].copy())
 
-    def restore(self, mark: Mark) -> int:
+    def restore(self, mark: LayoutState) -> int:
         """Go back to ``mark``; returns the index of the first line that changed."""
         del self.pieces[mark.pieces :]
         del self.lines[mark.lines :]

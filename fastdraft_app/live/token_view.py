@@ -25,8 +25,8 @@ from fastdraft_app.live.replay import Piece, Place
 from fastdraft_app.live.token_layout import (
     NO_PIECE,
     Layout,
+    LayoutState,
     Line,
-    Mark,
     TextPosition,
     TokenMove,
     index_of,
@@ -86,7 +86,7 @@ class TokenView(ScrollView, can_focus=True):
         self._layout = Layout(2)
         self._waiting: deque[Piece] = deque()
         self._tail: list[Piece] = []
-        self._before_tail: Mark | None = None
+        self._before_tail: LayoutState | None = None
         self._strips: dict[int, Strip] = {}
         self._placeholder = ""
         self._cursor = False

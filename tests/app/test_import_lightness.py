@@ -8,7 +8,10 @@ import sys
 import pytest
 
 HEAVY = ("torch", "transformers", "openvino", "numpy", "tokenizers", "datasets", "accelerate", "optimum", "matplotlib")
-PURE = [f"fastdraft_app{name}" for name in ("", ".cli", ".live.controller", ".live.playback", ".live.recordings", ".live.replay")]
+PURE = [
+    f"fastdraft_app{name}"
+    for name in ("", ".cli", ".live.controller", ".live.playback", ".live.recordings", ".live.replay")
+]
 
 
 def test_app_imports_no_model_library() -> None:

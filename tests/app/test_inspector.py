@@ -9,7 +9,7 @@ import pytest
 from textual.pilot import Pilot
 
 from fastdraft_app.live.block_strip import BlockStrip
-from fastdraft_app.live.inspection import Facts, probability, verdict, whereabouts
+from fastdraft_app.live.inspection import TokenFacts, probability, verdict, whereabouts
 from fastdraft_app.live.inspector import Inspector
 from fastdraft_app.live.replay import Place, Recording, Track
 from fastdraft_app.live.run_pane import RunPane
@@ -323,7 +323,7 @@ async def test_the_inspector_fits_every_size(make_app: MakeApp, size: tuple[int,
 # --- words -------------------------------------------------------------------------------------------
 
 
-def facts(state: str, temperature: float, *, stop: bool = False) -> Facts:
+def facts(state: str, temperature: float, *, stop: bool = False) -> TokenFacts:
     """The first token of ``state`` in a made-up block."""
     drafted = [Token(id=1, text="a", state="accepted"), Token(id=2, text="b", state="discarded")]
     extra = None
@@ -341,7 +341,7 @@ def facts(state: str, temperature: float, *, stop: bool = False) -> Facts:
         )
     )  # fmt: skip
     position = next(n for n, token in enumerate(run.tokens(1)) if token.state == state)
-    return Facts(run, Place(1, position))
+    return TokenFacts(run, Place(1, position))
 
 
 def test_the_verdict_in_words() -> None:
@@ -364,7 +364,7 @@ def test_recorded_numbers_agree_with_each_other() -> None:
     run, expected = track(), 1
     for step in range(run.num_steps):
         for position, token in enumerate(run.tokens(step)):
-            one = Facts(run, Place(step, position))
+            one = TokenFacts(run, Place(step, position))
             if token.u is not None:
                 assert one.accept is not None
                 assert (token.u < one.accept) == (token.state == "accepted")
