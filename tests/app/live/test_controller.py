@@ -197,7 +197,7 @@ async def test_a_prompt_runs_again_and_is_remembered(make_bench: MakeBench) -> N
     for times in (2, 3):
         bench.controller.change(own, at_once=True)
         bench.controller.remember_prompt()
-        await bench.until(lambda times=times: len(bench.engine.commands(Run)) == times)  # type: ignore[misc]
+        await bench.until(lambda times=times: len(bench.engine.commands(Run)) == times)
     assert bench.view.remembered == [{"prompt": "mine"}]
     assert read_history(places.history()).prompts == ["mine"]
 
@@ -290,6 +290,22 @@ async def test_recordings_fill_the_time_of_loading(make_bench: MakeBench) -> Non
     await bench.until(lambda: controller.playback is None)
     await bench.at(Phase.DONE)
     assert controller.live.recording.tracks["ar"].started.prompt == controller.presets[0].text
+
+
+async def test_one_recording_follows_the_other(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large model takes minutes to load: the three recordings go round."""
+    monkeypatch.setattr("fastdraft_app.live.playback.PAUSE_SECONDS", 0.01)
+    bench = await begun(make_bench("--load-seconds", "600", intro=True))
+    seen = []
+    for _ in range(4):
+        playback = bench.controller.playback
+        assert playback is not None
+        seen.append(playback.recorded.header)
+        playback.session.player.position = playback.session.player.seconds
+        # At most one recording ends at a tick.
+        await bench.until(lambda shown=playback: bench.controller.playback is not shown)
+    assert seen[0] == seen[3]
+    assert len({header.run.prompt for header in seen}) == 3
 
 
 async def test_a_sweep_has_the_machine_for_itself(make_bench: MakeBench) -> None:

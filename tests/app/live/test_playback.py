@@ -18,9 +18,8 @@ from fastdraft_app.settings.settings import Settings
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_core import places
 from fastdraft_core.recordings import read_recording
-
-from .conftest import MakeApp
-from .helpers import RECORDING, live, wait_for
+from tests.app.conftest import MakeApp
+from tests.app.helpers import RECORDING, live, wait_for
 
 
 def picture(pilot: Pilot[None]) -> list[str]:
@@ -155,22 +154,6 @@ async def test_recordings_play_until_the_models_are_loaded(make_app: MakeApp) ->
         await at_end(pilot)
         assert source_line(pilot) == ""
         assert live(pilot).query_one("#sd", RunPane).view.has_focus
-
-
-async def test_one_recording_follows_the_other(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A large model takes minutes to load: the three recordings go round."""
-    monkeypatch.setattr("fastdraft_app.live.playback.PAUSE_SECONDS", 0.01)
-    app = make_app("--intro", fake=("--load-seconds", "30"))
-    seen = []
-    async with app.run_test(size=(80, 24)) as pilot:
-        for _ in range(4):
-            playback = live(pilot).controller.playback
-            assert playback is not None
-            seen.append(playback.recorded.header)
-            playback.session.player.position = playback.session.player.seconds
-            await wait_for(pilot, lambda shown=playback: live(pilot).controller.playback is not shown)
-    assert seen[0] == seen[3]
-    assert len({header.run.prompt for header in seen}) == 3
 
 
 async def test_a_failed_load_ends_the_recordings(make_app: MakeApp) -> None:

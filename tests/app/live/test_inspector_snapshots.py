@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from .conftest import MakeApp
-from .helpers import RECORDING, live
+from tests.app.conftest import MakeApp
+from tests.app.helpers import RECORDING, live
+
 from .test_inspector import SAMPLED, at_end, inspector, place_of
 
 Before = Callable[[Pilot[None]], Awaitable[None]]

@@ -38,9 +38,9 @@ from fastdraft_app.widgets.spark import spark
 from fastdraft_core.decoding.metrics import by_position
 from fastdraft_core.decoding.records import Pass
 from fastdraft_core.events import Block, BlockCost, FirstToken, RunStarted, Token
+from tests.app.conftest import MakeApp
+from tests.app.helpers import live, wait_for
 
-from .conftest import MakeApp
-from .helpers import live, wait_for
 from .test_live_screen import Phase, banner, line, wait_phase
 
 GAMMA = 4

@@ -19,9 +19,8 @@ from fastdraft_app.widgets.line import TextLine
 from fastdraft_core import places
 from fastdraft_core.events import Block, RunStarted, Token
 from fastdraft_core.recordings import read_recording
-
-from .conftest import MakeApp
-from .helpers import SLOW, live, wait_for
+from tests.app.conftest import MakeApp
+from tests.app.helpers import SLOW, live, wait_for
 
 SAMPLED = Path(__file__).with_name("sampled.jsonl")
 REPLAY = ("--replay", str(SAMPLED))

@@ -25,9 +25,8 @@ from fastdraft_app.widgets.figure_rows import FigureRows
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_core import places
-
-from .conftest import MakeApp
-from .helpers import SLOW, gone, live, wait_for
+from tests.app.conftest import MakeApp
+from tests.app.helpers import SLOW, gone, live, wait_for
 
 
 def pane(pilot: Pilot[None], mode: str) -> RunPane:

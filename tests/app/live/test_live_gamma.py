@@ -13,11 +13,10 @@ from fastdraft_app.live.session import Phase
 from fastdraft_app.settings.screen import SettingsScreen
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_core.results import store
+from tests.app.conftest import MakeApp
+from tests.app.helpers import RECORDING, live, wait_for
+from tests.app.sweeps import swept
 from tests.bench.points import measured
-
-from .conftest import MakeApp
-from .helpers import RECORDING, live, wait_for
-from .sweeps import swept
 
 SWEEP = "20260102-030405-demo"
 WORDS = f"gamma 6, the fastest of the kept sweep {SWEEP} (1.80x, measured)"

@@ -13,9 +13,8 @@ from fastdraft_app.history import remember_prompt
 from fastdraft_app.live.prompt_screen import PromptScreen
 from fastdraft_app.live.session import Phase
 from fastdraft_core import places
-
-from .conftest import MakeApp
-from .helpers import RECORDING, live, wait_for
+from tests.app.conftest import MakeApp
+from tests.app.helpers import RECORDING, live, wait_for
 
 
 async def open_editor(pilot: Pilot[None]) -> TextArea:
