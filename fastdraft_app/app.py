@@ -109,7 +109,11 @@ class FastdraftApp(GuardedApp):
         from fastdraft_app.sweep.screen import SweepScreen
 
         return SweepScreen(
-            self.sweeper, self.preferences, self.settings_changed, rest=self.live.rest, choose=self.open_settings
+            self.sweeper,
+            self.preferences,
+            self.settings_changed,
+            rest=self.live.controller.rest,
+            choose=self.open_settings,
         )
 
     def _train(self) -> Screen[None]:
@@ -135,7 +139,7 @@ class FastdraftApp(GuardedApp):
     def _system(self) -> Screen[None]:
         from fastdraft_app.system.screen import SystemScreen
 
-        return SystemScreen(self.engine, lambda: self.live.timed, self.preferences)
+        return SystemScreen(self.engine, lambda: self.live.controller.timed, self.preferences)
 
     @on(PointChosen)
     async def open_point(self, event: PointChosen) -> None:
@@ -144,7 +148,7 @@ class FastdraftApp(GuardedApp):
             self.notify("A sweep is being timed, which a live run would disturb. x stops it.", severity="warning")
             return
         self.try_settings(event.changes)
-        await self.live.run_settings()
+        await self.live.controller.run_settings()
         await self.switch_mode("live")
 
     @on(SweepResumed)

@@ -35,6 +35,9 @@ class TextSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         bool,
         Doc(description="Special tokens that stand in the text, such as <|eos|>, are read as such; default: as text."),
     ] = False
+    license: Annotated[
+        str | None, Doc(description="The data's licence by the hub's name, for the card of what is trained on it.")
+    ] = None
     held_out: Annotated[int, Doc(description="One document in this many is kept for evaluation.", ge=2)] = 40
     tokens: Annotated[int | str | None, Doc(description="Stop after about so many training tokens.")] = None
 

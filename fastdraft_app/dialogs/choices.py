@@ -1,4 +1,4 @@
-"""What the pickers offer: models, recordings, files. Each source answers what is typed with groups of rows.
+"""What the pickers offer: models, files. Each source answers what is typed with groups of rows.
 
 A source may read the disk, so it is asked outside the event loop.
 """
@@ -14,7 +14,6 @@ from itertools import chain
 from pathlib import Path
 
 from fastdraft_app.history import read_history
-from fastdraft_app.live import recordings
 from fastdraft_app.settings.settings import OFF
 from fastdraft_core import places
 from fastdraft_core.formatting import count
@@ -65,11 +64,11 @@ def model_source(*, drafts: bool, vocab_size: int | None = None) -> Source:
 
     def source(typed: str) -> list[ChoiceGroup]:
         typed = typed.strip()
-        found = _matching(known(), typed)
+        found = matching(known(), typed)
         if not typed:
             return found
         inside = [_model_row(entry, vocab_size) for entry in models_in(expanded(typed), 1)]
-        groups = [ChoiceGroup(f"in {typed}", inside), *_paths(typed, None), *found]
+        groups = [ChoiceGroup(f"in {typed}", inside), *paths_from(typed, None), *found]
         listed = any(row.value == typed for group in groups for row in group.rows)
         return groups if listed else [*groups, ChoiceGroup("as typed", [Choice(typed, typed, "folder or hub id")])]
 
@@ -83,11 +82,11 @@ def folder_source(remembered: Iterable[str]) -> Source:
     def source(typed: str) -> list[ChoiceGroup]:
         typed = typed.strip()
         if not typed:
-            return [ChoiceGroup("on the shelf", known), *_paths("~/", None)]
+            return [ChoiceGroup("on the shelf", known), *paths_from("~/", None)]
         here = expanded(typed)
         found = models_in(here) if here.is_dir() else []
         rows = [Choice(typed, typed, f"{len(found)} model{'s' * (len(found) != 1)} here")] if here.is_dir() else []
-        return [ChoiceGroup("this folder", rows), *_paths(typed, None)]
+        return [ChoiceGroup("this folder", rows), *paths_from(typed, None)]
 
     return source
 
@@ -99,7 +98,7 @@ def download_source(typed: str) -> list[ChoiceGroup]:
         ChoiceGroup("published drafts", [Choice(one.draft, one.draft) for one in PUBLISHED]),
         ChoiceGroup("known targets", [Choice(one.name, one.name, "gated" if one.gated else "") for one in TARGETS]),
     ]
-    found = _matching(groups, typed)
+    found = matching(groups, typed)
     listed = any(row.value == typed for group in found for row in group.rows)
     return (
         found
@@ -108,29 +107,12 @@ def download_source(typed: str) -> list[ChoiceGroup]:
     )
 
 
-def recording_source() -> Source:
-    """Recordings of this machine, the bundled ones, and a path typed."""
-
-    @cache
-    def known() -> list[ChoiceGroup]:
-        listed = recordings.listed()
-        return [
-            ChoiceGroup("recorded here", [_recording_row(entry) for entry in listed if not entry.bundled]),
-            ChoiceGroup("bundled", [_recording_row(entry) for entry in listed if entry.bundled]),
-        ]
-
-    def source(typed: str) -> list[ChoiceGroup]:
-        return [*_matching(known(), typed), *_paths(typed, ".jsonl")]
-
-    return source
-
-
 def file_source(typed: str) -> list[ChoiceGroup]:
     """Files whose path begins with what is typed, and folders on the way."""
-    return _paths(typed, "") if _is_path(typed) else _paths(f"./{typed}", "")
+    return paths_from(typed, "") if _is_path(typed) else paths_from(f"./{typed}", "")
 
 
-def _paths(typed: str, suffix: str | None) -> list[ChoiceGroup]:
+def paths_from(typed: str, suffix: str | None) -> list[ChoiceGroup]:
     """Files with ``suffix`` (None: no file) and folders that go on from what is typed; hidden ones only when asked for."""
     if not _is_path(typed):
         return []
@@ -161,7 +143,8 @@ def folders_used() -> list[Path]:
     return list(found)
 
 
-def _matching(groups: list[ChoiceGroup], typed: str) -> list[ChoiceGroup]:
+def matching(groups: list[ChoiceGroup], typed: str) -> list[ChoiceGroup]:
+    """The rows whose titles hold every word that is typed."""
     words = typed.lower().split()
     return [
         ChoiceGroup(group.title, [row for row in group.rows if all(word in row.title.lower() for word in words)])
@@ -177,18 +160,6 @@ def _model_row(entry: ModelEntry, vocab_size: int | None) -> Choice:
         f"{count(entry.weight_bytes)}B",
     )
     return Choice(entry.name, entry.name, ", ".join(facts))
-
-
-def _recording_row(entry: recordings.Listed) -> Choice:
-    load, run = entry.header.load, entry.header.run
-    pair = f"{_short(load.target)} + {_short(load.draft) or OFF}"
-    speed = f", {entry.speedup:.2f}x" if entry.speedup is not None else ""
-    title = f"{entry.header.made[:16].replace('T', ' ')}  {pair}  {' '.join(run.prompt.split())}"
-    return Choice(str(entry.path), title, f"gamma {run.gamma}, T {run.temperature:g}{speed}")
-
-
-def _short(name: str) -> str:
-    return name.rstrip("/").rpartition("/")[2]
 
 
 def _file_row(entry: os.DirEntry[str], before: str) -> Choice:

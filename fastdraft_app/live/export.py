@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fastdraft_app.exports import export_folder, free_name
 from fastdraft_app.live.recordings import machine_words
-from fastdraft_app.live.replay import MODES, Recording, Track
+from fastdraft_app.live.replay import MODES, RUN_NAMES, Recording, Track
 from fastdraft_app.settings.settings import OFF, Settings
 from fastdraft_app.theme.palette import glyph
 from fastdraft_core.events import Block, Compared, ModelCard, PairLoaded, RunMetrics, encode
@@ -24,8 +24,7 @@ EXPORTS = {
 }
 """What can be exported, by the ending of its file."""
 
-NAMES = {"ar": "autoregressive", "sd": "speculative"}
-Row = tuple[str, ...]
+_TableRow = tuple[str, ...]
 
 
 def export(kind: str, recorded: Recorded, settings: Settings, picture: Callable[[], str]) -> Path:
@@ -57,7 +56,7 @@ def markdown(recorded: Recorded) -> str:
         f"## Prompt\n\n{_fenced(recorded.header.run.prompt)}",
     ]
     for mode, track in recording.tracks.items():
-        parts.append(f"## {NAMES[mode].capitalize()} text\n\n{_fenced(track.text(track.num_steps))}")
+        parts.append(f"## {RUN_NAMES[mode].capitalize()} text\n\n{_fenced(track.text(track.num_steps))}")
     if MODES[1] in recording.tracks:
         parts.append(f"## Blocks\n\n{_fenced(_blocks(recording.tracks[MODES[1]]))}")
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -78,7 +77,7 @@ def plain_text(recorded: Recorded) -> str:
         f"--- prompt\n{safe(recorded.header.run.prompt)}",
     ]
     for mode, track in recording.tracks.items():
-        parts.append(f"--- {NAMES[mode]} text\n{safe(track.text(track.num_steps))}")
+        parts.append(f"--- {RUN_NAMES[mode]} text\n{safe(track.text(track.num_steps))}")
     if MODES[1] in recording.tracks:
         parts.append(f"--- blocks\n{_blocks(recording.tracks[MODES[1]])}")
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -109,10 +108,10 @@ def _agreement(compared: Compared) -> str:
     return f"The texts part at token {parted.position} ({'a near-tie' if parted.tie else 'no tie'}: {margin})."
 
 
-def _figures(recording: Recording) -> Iterator[Row]:
+def _figures(recording: Recording) -> Iterator[_TableRow]:
     """A table: a head, then one row a figure with a column for each run that has ended."""
     ended = {mode: track.finished.metrics for mode, track in recording.tracks.items() if track.finished is not None}
-    yield ("measured", *(NAMES[mode] for mode in ended))
+    yield ("measured", *(RUN_NAMES[mode] for mode in ended))
     figures: dict[str, Callable[[RunMetrics], str]] = {
         "decode speed": lambda m: f"{m.tokens_per_second:.1f} tokens/s",
         "decode time": lambda m: f"{m.seconds:.3f} s",
@@ -168,7 +167,7 @@ def _block(block: Block) -> str:
     return f"{block.index + 1:4}  {marks:14}  {block.at:8.3f} s  {costs}"
 
 
-def _table_row(cells: Row) -> str:
+def _table_row(cells: _TableRow) -> str:
     return f"| {' | '.join(map(_cell, cells))} |"
 
 

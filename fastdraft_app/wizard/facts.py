@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from fastdraft_app.wizard.answers import Answers, parameters
 from fastdraft_app.wizard.questions import DEVICE, QUESTIONS, STEPS, Question, get_value
 from fastdraft_app.wizard.sources import described, origin
 from fastdraft_core import places
 from fastdraft_core.events import Check
 from fastdraft_core.formatting import count, in_bytes
+from fastdraft_core.machine import limits
 from fastdraft_core.models.local_models import BYTES_A_WEIGHT, ShelfModel, drafts_for, memory
 from fastdraft_core.models.published import TARGETS, KnownTarget
 from fastdraft_core.models.weights import is_ir_alone
@@ -41,8 +40,8 @@ def facts(step: int, answers: Answers, known: Findings) -> list[str]:
 
 
 def free_memory() -> int:
-    """Bytes that a new process could take."""
-    return int(psutil.virtual_memory().available)
+    """Bytes that a new process could take, a container's limit included."""
+    return limits.memory()[1]
 
 
 def free_disk() -> int:

@@ -112,6 +112,10 @@ class Prompt:
     text: str
 
 
+#: JSON's words for what is no text.
+_KINDS = {list: "list", dict: "JSON object", bool: "boolean"}
+
+
 def bundled_prompts(task: str | None = None) -> list[Prompt]:
     """The project's own prompts, all or those of one task (``code`` or ``text``).
 
@@ -130,7 +134,7 @@ def file_prompts(path: Path, field: str = "prompt") -> list[Prompt]:
     """Prompts of a file: every row of a ``.jsonl`` or ``.json`` (its ``field``), or any other file as one prompt.
 
     Raises:
-        FastdraftError: the file cannot be read, a row lacks the field, or there is nothing to continue.
+        FastdraftError: the file cannot be read, a row lacks the field or has no text in it, or there is nothing to continue.
     """
     task = path.name.partition(".")[0]
     if not has_rows(path):
@@ -139,7 +143,13 @@ def file_prompts(path: Path, field: str = "prompt") -> list[Prompt]:
     for number, row in enumerate(file_rows(path), 1):
         if field not in row:
             raise FastdraftError(f"{path}, row {number}: there is no JSON object with the field {field!r}.")
-        text = not_empty(str(row[field]), f"The prompt of {path}, row {number},")
+        if not isinstance(row[field], str):
+            told = "null" if row[field] is None else f"a {_KINDS.get(type(row[field]), 'number')}"
+            raise FastdraftError(
+                f"{path}, row {number}: the field {field!r} holds {told} and no text. Name the field that holds the prompt by "
+                "--field, or mend the row."
+            )
+        text = not_empty(row[field], f"The prompt of {path}, row {number},")
         prompts.append(Prompt(task, f"{path.name}:{number}", text))
     return prompts
 
@@ -337,7 +347,11 @@ def _load(request: str, count: int, length: int) -> Task:
         rows, source = hub_rows(*benchmark.hub), " ".join(part for part in benchmark.hub if part)
     else:
         raise FastdraftError(f"{name} is not on the hub; give its file: --task {name}=FILE.")
-    sources = [_source(row, benchmark, name) for row in spread(rows, count)]
+    chosen = spread(rows, count)
+    if any(isinstance(row.get(benchmark.cut), list) and len(row[benchmark.cut]) > 1 for row in chosen):
+        # Said where the figures are kept: others run the later turns as well, each after the model's own answers.
+        source += f", first of {benchmark.cut} alone"
+    sources = [_source(row, benchmark, name) for row in chosen]
     return Task(name, request, source, sources, length or benchmark.length, benchmark.chat)
 
 

@@ -68,7 +68,7 @@ class Corpus:
                     sides[document.is_held_out(source.held_out)].append(document.text)
             return sides
 
-        key = [msgspec.to_builtins(source), self.evaluation.digest]
+        key = [_described(source), self.evaluation.digest]
         if source.path is not None:
             # What lies on the hub is not looked for again, but a file of the user's is when it was edited.
             key.append(fingerprint(Path(source.path), instruction_files(source)))
@@ -125,8 +125,13 @@ class Corpus:
         files = ""
         if source is not None and source.path is not None:
             files = fingerprint(Path(source.path), source.extensions)
-        whole = [_ENCODED, hashed, msgspec.to_builtins(source), files, self.evaluation.digest]
+        whole = [_ENCODED, hashed, _described(source), files, self.evaluation.digest]
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _described(source: TextSource | None) -> Any:
+    """What a source's documents depend on, as plain data."""
+    return msgspec.to_builtins(source and msgspec.structs.replace(source, license=None))
 
 
 def kept_shard(name: str, sha256: str, hashed: str, *, held_out: bool) -> Shard | None:

@@ -198,7 +198,7 @@ class Magpie:
         width = self._template.vocab_size
         room = max(1, min(_INVENTED_TOKENS, self._limit - len(self._begin)))
         seed = int(np.random.default_rng([self._seed, number]).integers(1 << 62))
-        rows = self._write(Batch([self._begin] * size, np.ones(size), room, self._stops, seed, width))
+        rows = self._write(Batch([self._begin] * size, np.ones(size), room, self._stops, seed, width)).rows
         names = [f"magpie/{number * size + n}" for n in range(size)]
         return [self._prompt(name, row) for name, row in zip(names, rows, strict=True)]
 

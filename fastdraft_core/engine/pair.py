@@ -18,10 +18,12 @@ from fastdraft_core.decoding.speculative import autoregressive, speculative
 from fastdraft_core.decoding.to_events import Description, events
 from fastdraft_core.decoding.token_text import Pieces
 from fastdraft_core.engine.load_options import LoadOptions
-from fastdraft_core.engine.loading import Loader, Source, check_options, load_runtime
+from fastdraft_core.engine.loading import Loader, Source, check_options, known_ids, load_runtime
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event
 from fastdraft_core.machine.devices import choose_threads
+from fastdraft_core.models.catalog import parse_name
+from fastdraft_core.models.draft_vocab import head_ids
 from fastdraft_core.models.folders import load_generation_config, load_tokenizer, local_folder
 from fastdraft_core.runtimes.base import Runtime
 from fastdraft_core.runtimes.prompt_ids import chat_ids, text_ids
@@ -156,20 +158,23 @@ def load_pair(
     """Load both models on one runtime; ``report`` hears of each step.
 
     Raises:
-        FastdraftError: a model cannot be loaded, or the two vocabularies differ.
+        FastdraftError: a model cannot be loaded, the two vocabularies differ, or the target is given a draft vocabulary.
     """
     started = time.perf_counter()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     check_options(options)
     trust = options.trust_remote_code
+    if parse_name(target).draft_vocab is not None:
+        raise FastdraftError(
+            f"A target scores every id, or its text would be another one: leave @vocab out of {target}. It is for drafts."
+        )
     report(f"finding {target}")
     source = Source(target, local_folder(target))
     tokenizer = load_tokenizer(source.folder, target, trust_remote_code=trust)
     other = None
     if draft:
         report(f"comparing the tokenizers of {target} and {draft}")
-        other = Source(draft, local_folder(draft))
-        theirs = load_tokenizer(other.folder, draft, trust_remote_code=trust)
+        other, theirs = _draft_source(draft, trust)
         check_vocabularies(tokenizer.get_vocab(), theirs.get_vocab(), target, draft)
     loaded = Loader(source, other, tokenizer, options, report).load()
     first, second = loaded.target, loaded.draft
@@ -180,6 +185,27 @@ def load_pair(
     stops = stop_ids(source.folder, tokenizer, trust)
     threads, seconds = choose_threads(options.threads), time.perf_counter() - started
     return Pair(first, second, tokenizer, stops, threads, seconds, loaded.runtime, loaded.reason)
+
+
+def load_draft(
+    name: str, options: LoadOptions, report: Callable[[str], None] = lambda step: None
+) -> tuple[Runtime, PreTrainedTokenizerBase]:
+    """Load a draft without its target, and its tokenizer; ``options`` are those of the model itself.
+
+    Raises:
+        FastdraftError: it cannot be loaded.
+    """
+    report(f"finding {name}")
+    source, tokenizer = _draft_source(name, options.trust_remote_code)
+    return Loader(source, None, tokenizer, options, report).load().target, tokenizer
+
+
+def _draft_source(name: str, trust: bool) -> tuple[Source, PreTrainedTokenizerBase]:
+    """Where a draft lies and which ids its head scores, and its tokenizer."""
+    folder = local_folder(name)
+    tokenizer = load_tokenizer(folder, name, trust_remote_code=trust)
+    stops = stop_ids(folder, tokenizer, trust)
+    return Source(name, folder, head_ids(folder, parse_name(name), known_ids(tokenizer), stops)), tokenizer
 
 
 def check_vocabularies(target: dict[str, int], draft: dict[str, int], target_name: str, draft_name: str) -> None:

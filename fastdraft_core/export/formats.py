@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from fastdraft_core.engine.pair import check_vocabularies
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.export.card import Facts, model_card, read_measured
-from fastdraft_core.models.catalog import DEMO
+from fastdraft_core.models.catalog import DEMO, parse_name
+from fastdraft_core.models.draft_vocab import read_draft_vocab, write_draft_vocab
 from fastdraft_core.models.folders import load_config, load_tokenizer, local_folder
 from fastdraft_core.models.weights import is_ir
 from fastdraft_core.runtimes.openvino.conversion import (
@@ -49,6 +50,9 @@ class ExportOptions:
 def export(model: str, output: Path, options: ExportOptions, report: Callable[[str], None]) -> Facts:
     """Write ``model`` to ``output`` with its tokenizer and a model card; ``report`` hears of each step.
 
+    Other programs know no draft vocabulary, so the head is always whole: ``@vocab`` changes nothing, and of a draft that was
+    trained with a list the rows outside are made harmless.
+
     Raises:
         FastdraftError: the model, the form or the weights are not usable, the draft does not fit its target, or
             ``output`` is in use or on a full disk.
@@ -56,7 +60,11 @@ def export(model: str, output: Path, options: ExportOptions, report: Callable[[s
     weights = _weights(options)
     measured = read_measured(options.bench, model) if options.bench else None
     trust = options.trust_remote_code
+    asked = parse_name(model)
+    model = asked.base
     report(f"finding {model}")
+    if asked.draft_vocab is not None:
+        report(f"the whole head of {model} is written: other programs cannot use @vocab")
     source = local_folder(model)
     if is_ir(source):
         raise FastdraftError(f"{model} is an OpenVINO IR already. Export from the Hugging Face folder it was made of.")
@@ -66,6 +74,11 @@ def export(model: str, output: Path, options: ExportOptions, report: Callable[[s
         width = _target_width(target, model, tokenizer, trust=trust) if target else None
         loaded: Any = load_for(weights, source, model, report, trust_remote_code=trust)
         before = loaded.config.get_text_config().vocab_size
+        vocab = read_draft_vocab(source)
+        if vocab is not None:
+            report(f"making the rows of the head that {model} was not trained with harmless")
+            fill_unscored_rows(loaded, vocab.ids)
+            write_draft_vocab(folder, vocab)
         if width and width != before:
             report(f"giving {model} the {width} logits of {target} (it has {before})")
             resize_vocabulary(loaded, width)
@@ -78,6 +91,7 @@ def export(model: str, output: Path, options: ExportOptions, report: Callable[[s
             width_before=before,
             parameters=loaded.num_parameters(),
             measured=measured,
+            vocab=vocab,
         )
         if dropped := mend_generation_config(loaded):
             report(f"leaving out of generation_config.json what contradicts the rest: {', '.join(dropped)}")
@@ -92,6 +106,32 @@ def export(model: str, output: Path, options: ExportOptions, report: Callable[[s
             convert_tokenizer(tokenizer, folder)
         (folder / "README.md").write_text(model_card(facts, source, output.name), encoding="utf-8")
     return facts
+
+
+def fill_unscored_rows(model: PreTrainedModel, ids: Sequence[int]) -> None:
+    """Give every row of the head outside of ``ids`` the mean of those inside, as ``resize_vocabulary`` does with new rows.
+
+    A draft with a draft vocabulary was never taught what these rows should say; so they never say the most. A head that
+    shares the table of the embeddings gets one of its own.
+    """
+    import torch
+
+    table, head = model.get_input_embeddings().weight, model.get_output_embeddings()
+    if head.weight is table:
+        own = torch.nn.Linear(table.shape[1], table.shape[0], bias=False, dtype=table.dtype)
+        own.weight = torch.nn.Parameter(table.detach().clone())
+        model.config.get_text_config().tie_word_embeddings = False
+        model.config.tie_word_embeddings = False
+        # What is tied was settled when the model was made.
+        model.all_tied_weights_keys = {}
+        model.set_output_embeddings(own)
+        head = own
+    with torch.no_grad():
+        outside = torch.ones(head.weight.shape[0], dtype=torch.bool)
+        outside[list(ids)] = False
+        for rows in (head.weight, getattr(head, "bias", None)):
+            if rows is not None:
+                rows[outside] = rows[list(ids)].float().mean(0).to(rows.dtype)
 
 
 def resize_vocabulary(model: PreTrainedModel, width: int) -> None:

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 
 from fastdraft_core.errors import FastdraftError, short_error
 from fastdraft_core.models.catalog import resolve
+from fastdraft_core.models.hub_files import LEFT_OUT, SMALL_FILES, WEIGHT_FILES
+from fastdraft_core.models.weights import INDEX_FILE, SOURCE_FILE, weight_files
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
-
-_WEIGHT_FILES = ["*.safetensors", "openvino_model.xml", "openvino_model.bin"]
-#: Code is fetched like any other file; it is run only where that was asked for.
-_HUB_FILES = ["*.json", "*.model", "*.txt", "*.jinja", "*.py", "README.md"]
 
 
 def local_folder(name: str, *, weights: bool = True) -> Path:
@@ -41,8 +39,8 @@ def local_folder(name: str, *, weights: bool = True) -> Path:
     if Path(where).is_dir():
         return Path(where)
     try:
-        files = _HUB_FILES + (_WEIGHT_FILES if weights else [])
-        return Path(snapshot_download(where, allow_patterns=files))
+        files = SMALL_FILES + (WEIGHT_FILES if weights else [])
+        return Path(snapshot_download(where, allow_patterns=files, ignore_patterns=LEFT_OUT))
     except GatedRepoError as error:
         raise FastdraftError(
             f"{name} is gated: accept its terms on its model page, run `hf auth login`, and try again."
@@ -193,8 +191,8 @@ def refuse_code(error: Exception, name: str) -> None:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
+    index = folder / INDEX_FILE
+    if index.is_file() and not (folder / SOURCE_FILE).is_file():
         try:
             files = sorted({folder / f for f in json.loads(index.read_text())["weight_map"].values()})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -203,7 +201,7 @@ def _weight_files(folder: Path) -> list[Path]:
         if missing:
             raise FastdraftError(f"{folder} lacks {', '.join(missing)}. Copy or download the missing files.")
         return files
-    files = sorted(folder.glob("*.safetensors"))
+    files = sorted(weight_files(folder))
     if not files:
         if (folder / "openvino_model.xml").is_file():
             raise FastdraftError(f"{folder} holds an OpenVINO model, which PyTorch cannot run. Use --runtime openvino.")
@@ -212,6 +210,11 @@ def _weight_files(folder: Path) -> list[Path]:
             raise FastdraftError(
                 f"{folder} holds its weights only in {pickled}, a format that can run code when it is opened. "
                 "Save the model as safetensors (save_pretrained) and use that."
+            )
+        if other := next((path.name for path in folder.glob("*.safetensors")), None):
+            raise FastdraftError(
+                f"{folder} holds no weights that transformers loads, only {other}: an adapter, or weights in another form. Merge "
+                "the adapter into its model, or save the model with save_pretrained, and use that."
             )
         raise FastdraftError(f"{folder} holds no weights: there is no .safetensors file.")
     return files

@@ -93,7 +93,7 @@ def _written(recipe: Recipe, corpus: Corpus, tokenizer: Any, count: int) -> Iter
         )
     heat = np.array(list(islice(cycle(section.temperatures), len(prompts))), dtype=np.float64)
     new = min(section.new_tokens, _WRITTEN_TOKENS)
-    rows = write(Batch([ids for _, ids in prompts], heat, new, stops, recipe.seed, len(tokenizer)))
+    rows = write(Batch([ids for _, ids in prompts], heat, new, stops, recipe.seed, len(tokenizer))).rows
     for (name, ids), row, temperature in zip(prompts, rows, heat.tolist(), strict=True):
         written = row or ids
         tokens, given = _pieces(tokenizer, written), len(ids)

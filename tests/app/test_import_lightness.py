@@ -11,7 +11,7 @@ HEAVY = ("torch", "transformers", "openvino", "numpy", "tokenizers", "datasets",
 PURE = [
     f"fastdraft_app{name}"
     for name in (
-        "", ".cli", ".exports", ".live.playback", ".live.recordings", ".live.replay", ".result_view.surface",
+        "", ".cli", ".exports", ".live.controller", ".live.playback", ".live.recordings", ".live.replay", ".result_view.surface",
         ".sweep.session", ".system.machine", ".wizard.answers", ".wizard.looks", ".wizard.turns",
     )
 ]  # fmt: skip

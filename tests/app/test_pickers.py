@@ -178,7 +178,7 @@ async def test_escape_changes_nothing_and_tab_completes(make_app: MakeApp, tmp_p
         await wait_for(pilot, lambda: picker._rows and picker._rows[0].title.endswith("llama"))
         await pilot.press("escape")
         await pilot.pause()
-        assert live(pilot).settings.target == "demo"
+        assert live(pilot).controller.settings.target == "demo"
 
 
 async def test_enter_takes_what_was_typed_however_slowly_the_list_follows(make_app: MakeApp) -> None:

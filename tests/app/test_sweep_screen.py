@@ -15,7 +15,7 @@ from fastdraft_app.app import FastdraftApp
 from fastdraft_app.cli import parse
 from fastdraft_app.client.engine import EngineClient
 from fastdraft_app.client.sweep import SweepClient
-from fastdraft_app.live.choose import DEBOUNCE_SECONDS
+from fastdraft_app.live.controller import DEBOUNCE_SECONDS
 from fastdraft_app.live.session import Phase
 from fastdraft_app.messages import SettingsChanged
 from fastdraft_app.result_view.panel_chart import PanelChart
@@ -134,7 +134,7 @@ async def test_the_cursor_reads_a_point_and_enter_opens_it_in_the_live_screen(ma
         await wait_for(pilot, lambda: live(pilot).session.phase is Phase.DONE, 60)
         started = live(pilot).session.recording.tracks["sd"].started
         assert (app.preferences.current.draft, started.gamma, started.temperature) == ("demo:S", 4, 0.0)
-        presets = {preset.text: preset.task for preset in live(pilot)._presets}
+        presets = {preset.text: preset.task for preset in live(pilot).controller.presets}
         assert presets[started.prompt] == "text", "a prompt of the point's task"
 
 

@@ -207,7 +207,7 @@ async def test_no_checks_while_a_live_run_is_timed(make_app: MakeApp, doctor: St
     """The same for the runs of the live screen."""
     app = make_app(fake=SLOW)
     async with app.run_test(size=(80, 24)) as pilot:
-        await wait_for(pilot, lambda: live(pilot).live.phase is Phase.TIMING)
+        await wait_for(pilot, lambda: live(pilot).controller.live.phase is Phase.TIMING)
         screen = await open_system(pilot)
         await wait_for(pilot, lambda: "a live run is being timed" in title(screen))
         assert not doctor.calls
@@ -217,7 +217,7 @@ async def test_the_end_of_a_live_run_is_noticed_from_here(make_app: MakeApp) -> 
     """The live screen takes no messages while it is not shown; the checks need not wait until it is."""
     app = make_app(fake=("--speed", "2"))
     async with app.run_test(size=(80, 24)) as pilot:
-        await wait_for(pilot, lambda: live(pilot).live.phase is Phase.TIMING)
+        await wait_for(pilot, lambda: live(pilot).controller.live.phase is Phase.TIMING)
         screen = await open_system(pilot, 1)
         await wait_for(pilot, lambda: "all 1 checks are fine" in title(screen))
         assert screen._engine.running
@@ -276,7 +276,7 @@ async def test_a_job_that_runs_makes_measurements_incomparable(app: FastdraftApp
 async def test_the_engine_is_measured(make_app: MakeApp) -> None:
     """Its resident memory, as on the live screen."""
     async with make_app().run_test(size=(80, 24)) as pilot:
-        await wait_for(pilot, lambda: live(pilot).live.phase is Phase.PLAYING)
+        await wait_for(pilot, lambda: live(pilot).controller.live.phase is Phase.PLAYING)
         screen = await open_system(pilot, 1)
         await wait_for(pilot, lambda: "MiB resident" in meters(screen))
 

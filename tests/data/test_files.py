@@ -117,14 +117,6 @@ def test_half_a_surrogate_pair_can_be_tokenized(tmp_path: Path) -> None:
     assert train_tokenizer(iter(found), 300)(found).input_ids
 
 
-def test_a_link_to_nothing_is_one_sentence(tmp_path: Path) -> None:
-    """Working folders hold such links; the file is named."""
-    (tmp_path / "gone.py").symlink_to(tmp_path / "nowhere.py")
-    for look in (lambda: fingerprint(tmp_path, []), lambda: read(tmp_path)):
-        with pytest.raises(FastdraftError, match=r"gone\.py cannot be read"):
-            look()
-
-
 def test_a_parquet_file_without_the_field_names_its_columns(folder: Path) -> None:
     """The way out is to set field, so the columns are listed."""
     with pytest.raises(FastdraftError, match=r"field 'body'; it has text, id"):

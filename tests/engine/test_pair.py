@@ -7,10 +7,8 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import psutil
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -19,6 +17,8 @@ from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.pair import Pair, check_vocabularies, load_pair
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import RunFinished
+from fastdraft_core.machine import limits
 from tests.folders import CONTEXT, WIDTH, tiny_target, tiny_tokenizer, write_model
 from tests.runtimes.models import noisy
 
@@ -128,6 +128,7 @@ def _missing_shard(folder: Path) -> None:
 
 
 def _broken_index(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
     (folder / "model.safetensors.index.json").write_text("[]")
 
 
@@ -197,8 +198,8 @@ def test_a_damaged_folder_is_one_clear_sentence(folder: Path, damage: Callable[[
 
 
 def test_too_little_memory_is_said_before_loading(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names what is needed and what is free, instead of a process that is killed."""
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=100 << 20, total=1 << 40))
+    """The message names what is needed and what is free to a container as well, instead of a process that is killed."""
+    monkeypatch.setattr(limits, "memory", lambda: (1 << 40, 100 << 20))
     with pytest.raises(FastdraftError, match=r"needs 0\.3 GB of memory and 0\.1 GB are free"):
         load(folder)
 
@@ -304,4 +305,5 @@ def test_mpts_context_ends_where_its_configuration_says(tmp_path: Path) -> None:
     assert pair.target.context_length == 24
     request = pair.request("def add", max_new_tokens=100, sampling=Sampling(0.0), ignore_stops=True)
     *_, last = pair.events("ar", "def add", request, 1)
-    assert len(request.prompt) + len(last.ids) <= 24  # type: ignore[union-attr]
+    assert isinstance(last, RunFinished)
+    assert (last.reason, len(last.ids)) == ("context", 25 - len(request.prompt))

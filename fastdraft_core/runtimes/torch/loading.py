@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 import torch
 
 from fastdraft_core.errors import FastdraftError, short_error
+from fastdraft_core.machine import limits
 from fastdraft_core.models.folders import check_weights, load_config, load_generation_config, refuse_code
 from fastdraft_core.runtimes.torch.runtime import refuse_unrewindable
 
@@ -64,7 +64,7 @@ def load_model(folder: Path, name: str, *, device: str, dtype: str, trust_remote
 
 
 def _check_memory(name: str, needed: int, device: str) -> None:
-    free = torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else psutil.virtual_memory().available
+    free = torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else limits.memory()[1]
     if needed + _WORKING_BYTES > free:
         raise FastdraftError(
             f"{name} needs {(needed + _WORKING_BYTES) / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free on "

@@ -18,9 +18,8 @@ from fastdraft_app.settings.settings import Settings
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_core import places
 from fastdraft_core.recordings import read_recording
-
-from .conftest import MakeApp
-from .helpers import RECORDING, live, wait_for
+from tests.app.conftest import MakeApp
+from tests.app.helpers import RECORDING, live, wait_for
 
 
 def picture(pilot: Pilot[None]) -> list[str]:
@@ -88,7 +87,9 @@ async def test_settings_changed_during_a_replay_wait_for_the_live_run(make_app: 
         await pilot.pause(0.6)
         assert picture(pilot) == seen
         await pilot.press("r")
-        await wait_for(pilot, lambda: live(pilot).playback is None and live(pilot).session.phase is Phase.DONE)
+        await wait_for(
+            pilot, lambda: live(pilot).controller.playback is None and live(pilot).session.phase is Phase.DONE
+        )
         assert live(pilot).session.recording.tracks["ar"].started.gamma == 6
 
 
@@ -98,7 +99,9 @@ async def test_r_on_a_replay_decodes_the_same_here(make_app: MakeApp) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await at_end(pilot)
         await pilot.press("r")
-        await wait_for(pilot, lambda: live(pilot).playback is None and live(pilot).session.phase is Phase.DONE)
+        await wait_for(
+            pilot, lambda: live(pilot).controller.playback is None and live(pilot).session.phase is Phase.DONE
+        )
         started = live(pilot).session.recording.tracks["ar"].started
         assert started.prompt == read_recording(RECORDING).header.run.prompt
         assert app.engine.pid is not None
@@ -118,8 +121,8 @@ async def test_a_recording_can_be_picked_and_left(make_app: MakeApp) -> None:
         await wait_for(pilot, lambda: [row.title for row in app.screen._rows if "class Stack:" not in row.title] == [])
         await pilot.press("enter")
         await wait_for(pilot, lambda: "Recording" in source_line(pilot))
-        assert "class Stack:" in live(pilot).shown_settings.prompt
-        assert live(pilot).settings.prompt == "", "what is chosen for the next run stays"
+        assert "class Stack:" in live(pilot).controller.shown_settings.prompt
+        assert live(pilot).controller.settings.prompt == "", "what is chosen for the next run stays"
         await pilot.press("escape")
         await pilot.pause()
         assert picture(pilot) == own
@@ -134,7 +137,7 @@ async def test_a_picked_file_that_is_none_is_one_sentence(make_app: MakeApp, tmp
         await at_end(pilot)
         live(pilot)._play(str(foreign))
         await pilot.pause()
-        assert live(pilot).playback is None
+        assert live(pilot).controller.playback is None
         assert any("is no recording of fastdraft" in note.message for note in app._notifications)
 
 
@@ -143,30 +146,14 @@ async def test_recordings_play_until_the_models_are_loaded(make_app: MakeApp) ->
     app = make_app("--intro", fake=("--load-seconds", "3", "--speed", "20"))
     async with app.run_test(size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: len(live(pilot).query_one("#sd", RunPane).view.pieces) > 3)
-        assert live(pilot).live.phase is Phase.LOADING
+        assert live(pilot).controller.live.phase is Phase.LOADING
         assert "Recording" in source_line(pilot)
         assert "here: " in source_line(pilot)
-        await wait_for(pilot, lambda: live(pilot).playback is None)
-        assert live(pilot).session is live(pilot).live
+        await wait_for(pilot, lambda: live(pilot).controller.playback is None)
+        assert live(pilot).session is live(pilot).controller.live
         await at_end(pilot)
         assert source_line(pilot) == ""
         assert live(pilot).query_one("#sd", RunPane).view.has_focus
-
-
-async def test_one_recording_follows_the_other(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A large model takes minutes to load: the three recordings go round."""
-    monkeypatch.setattr("fastdraft_app.live.playback.PAUSE_SECONDS", 0.01)
-    app = make_app("--intro", fake=("--load-seconds", "30"))
-    seen = []
-    async with app.run_test(size=(80, 24)) as pilot:
-        for _ in range(4):
-            playback = live(pilot).playback
-            assert playback is not None
-            seen.append(playback.recorded.header)
-            playback.session.player.position = playback.session.player.seconds
-            await wait_for(pilot, lambda shown=playback: live(pilot).playback is not shown)
-    assert seen[0] == seen[3]
-    assert len({header.run.prompt for header in seen}) == 3
 
 
 async def test_a_failed_load_ends_the_recordings(make_app: MakeApp) -> None:
@@ -175,7 +162,7 @@ async def test_a_failed_load_ends_the_recordings(make_app: MakeApp) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: live(pilot).session.phase is Phase.FAILED)
         await pilot.pause()
-        assert live(pilot).playback is None
+        assert live(pilot).controller.playback is None
         assert "There is no model at missing" in live(pilot).session.error
 
 
@@ -184,7 +171,7 @@ async def test_a_broken_bundled_recording_is_left_out(make_app: MakeApp, monkeyp
     monkeypatch.setattr(recordings, "bundled", lambda: [Path("/nowhere.jsonl")])
     async with make_app("--intro").run_test(size=(80, 24)) as pilot:
         await at_end(pilot)
-        assert live(pilot).playback is None
+        assert live(pilot).controller.playback is None
 
 
 def test_a_cut_recording_plays_what_there_is(tmp_path: Path) -> None:

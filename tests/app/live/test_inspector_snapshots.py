@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from .conftest import MakeApp
-from .helpers import RECORDING, live
-from .test_inspector import SAMPLED, at_end, place_of
+from tests.app.conftest import MakeApp
+from tests.app.helpers import RECORDING, live
+
+from .test_inspector import SAMPLED, at_end, inspector, place_of
 
 Before = Callable[[Pilot[None]], Awaitable[None]]
 
@@ -31,7 +32,7 @@ def inspected(state: str) -> Before:
 
     async def before(pilot: Pilot[None]) -> None:
         await pressed("i")(pilot)
-        live(pilot)._place = place_of(state)
+        inspector(pilot).place = place_of(state)
         live(pilot)._tick()
         await pilot.pause()
 

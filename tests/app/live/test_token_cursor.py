@@ -12,8 +12,7 @@ from textual.geometry import Offset
 from textual.selection import Selection
 
 from fastdraft_app.live.replay import Piece, Place
-from fastdraft_app.live.token_layout import Layout
-from fastdraft_app.live.token_moves import index_of, moved, picked
+from fastdraft_app.live.token_layout import Layout, TextPosition, index_of, moved, picked
 from fastdraft_app.live.token_view import TokenView
 
 TOKENS = st.lists(st.text(alphabet="ab  \n\t日é🙂", max_size=7), max_size=40)
@@ -31,7 +30,7 @@ def laid_out(width: int, texts: list[str], *, step: int = 0) -> Layout:
 def test_all_of_it_selected_is_the_text_itself(texts: list[str], width: int) -> None:
     """Lines broken for the screen do not break what is copied; only tabs become the spaces that they show."""
     layout = laid_out(width, [text.replace("\t", "") for text in texts])
-    copied = layout.text_between((0, 0), (len(layout.lines) - 1, None))
+    copied = layout.text_between(TextPosition(0, 0), TextPosition(len(layout.lines) - 1, None))
     assert copied == "".join(text.replace("\t", "") for text in texts)
 
 

@@ -16,19 +16,31 @@ from textual.content import Content
 from textual.geometry import Region
 
 from fastdraft_app.client.system import UsageMonitor
-from fastdraft_app.live.gauge_columns import acceptance_column, acceptance_width, block_column, speed_column
+from fastdraft_app.live.gauge_panel import GaugePanel
+from fastdraft_app.live.gauge_rows import (
+    EngineLoad,
+    FirstTokens,
+    GaugeState,
+    Memory,
+    acceptance_column,
+    acceptance_width,
+    block_column,
+    compact_rows,
+    medium_rows,
+    race_rows,
+    speed_column,
+)
 from fastdraft_app.live.replay import Figures, Track
 from fastdraft_app.live.time_buckets import ByPosition, slices
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.figure_rows import FigureRows
-from fastdraft_app.widgets.gauges import GaugeState, Load, Memory, compact_rows, medium_rows, race_rows
 from fastdraft_app.widgets.spark import spark
 from fastdraft_core.decoding.metrics import by_position
 from fastdraft_core.decoding.records import Pass
 from fastdraft_core.events import Block, BlockCost, FirstToken, RunStarted, Token
+from tests.app.conftest import MakeApp
+from tests.app.helpers import live, wait_for
 
-from .conftest import MakeApp
-from .helpers import live, wait_for
 from .test_live_screen import Phase, banner, line, wait_phase
 
 GAMMA = 4
@@ -138,10 +150,10 @@ def state(**changes: object) -> GaugeState:
     track = recorded([Pass([1] * 4, 4, 3, 7, 0.01 * (i + 1), 0.002, 0.007, 0.001, context=9) for i in range(50)])
     known = GaugeState(
         slow=replace(figures, tokens_per_second=138.2, gigabytes_per_second=6.0), fast=figures, gamma=GAMMA,
-        first=(0.02, 0.021), seconds=0.9, history=lambda mode, columns: slices(track, 51, 0.9, columns),
+        first=FirstTokens(0.02, 0.021), seconds=0.9, history=lambda mode, columns: slices(track, 51, 0.9, columns),
         joint=[0.92, 0.81, 0.66, 1.0], conditional=[0.92, 0.88, 0.81, None],
         cost=BlockCost(drafted=4, draft=0.106, verify=1.2, overhead=0.04, break_even=0.38),
-        memory=Memory(12.6, lower_bound=False, cache_bound=False), load=Load([612_000_000] * 9, [1.98] * 9),
+        memory=Memory(12.6, lower_bound=False, cache_bound=False), load=EngineLoad([612_000_000] * 9, [1.98] * 9),
     )  # fmt: skip
     return replace(known, **changes)  # type: ignore[arg-type]
 
@@ -280,12 +292,12 @@ async def test_the_engine_is_asked_after_only_in_sight(make_app: MakeApp) -> Non
     """Under another screen nobody polls."""
     async with make_app().run_test(size=(80, 24)) as pilot:
         await wait_phase(pilot, Phase.DONE)
-        screen = live(pilot)
-        assert screen._poll_timer._active.is_set()
+        gauges = live(pilot).query_one(GaugePanel)
+        assert gauges._poll_timer._active.is_set()
         await pilot.press("question_mark")
-        await wait_for(pilot, lambda: not screen._poll_timer._active.is_set())
+        await wait_for(pilot, lambda: not gauges._poll_timer._active.is_set())
         await pilot.press("escape")
-        await wait_for(pilot, lambda: screen._poll_timer._active.is_set())
+        await wait_for(pilot, lambda: gauges._poll_timer._active.is_set())
 
 
 async def test_a_slower_run_is_explained(make_app: MakeApp) -> None:

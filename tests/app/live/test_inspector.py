@@ -9,7 +9,7 @@ import pytest
 from textual.pilot import Pilot
 
 from fastdraft_app.live.block_strip import BlockStrip
-from fastdraft_app.live.inspection import Facts, probability, verdict, whereabouts
+from fastdraft_app.live.inspection import TokenFacts, probability, verdict, whereabouts
 from fastdraft_app.live.inspector import Inspector
 from fastdraft_app.live.replay import Place, Recording, Track
 from fastdraft_app.live.run_pane import RunPane
@@ -19,9 +19,8 @@ from fastdraft_app.widgets.line import TextLine
 from fastdraft_core import places
 from fastdraft_core.events import Block, RunStarted, Token
 from fastdraft_core.recordings import read_recording
-
-from .conftest import MakeApp
-from .helpers import SLOW, live, wait_for
+from tests.app.conftest import MakeApp
+from tests.app.helpers import SLOW, live, wait_for
 
 SAMPLED = Path(__file__).with_name("sampled.jsonl")
 REPLAY = ("--replay", str(SAMPLED))
@@ -40,9 +39,14 @@ def view(pilot: Pilot[None]) -> TokenView:
     return live(pilot).query_one("#sd", RunPane).view
 
 
+def inspector(pilot: Pilot[None]) -> Inspector:
+    """The inspector, open or not."""
+    return live(pilot).query_one(Inspector)
+
+
 def told(pilot: Pilot[None]) -> str:
     """What the inspector says."""
-    return live(pilot).query_one(Inspector).text
+    return inspector(pilot).text
 
 
 def status(pilot: Pilot[None]) -> str:
@@ -167,7 +171,7 @@ async def test_the_cursor_reaches_every_token_ever_drafted(make_app: MakeApp) ->
                 assert token.detail is not None
                 assert probability(token.detail.target.p) in page
                 live(pilot).action_move("right")
-        assert live(pilot)._place == Place(run.num_steps - 1, len(run.tokens(run.num_steps - 1)) - 1)
+        assert inspector(pilot).place == Place(run.num_steps - 1, len(run.tokens(run.num_steps - 1)) - 1)
 
 
 async def test_a_rejected_token_is_explained(make_app: MakeApp) -> None:
@@ -177,7 +181,7 @@ async def test_a_rejected_token_is_explained(make_app: MakeApp) -> None:
         place = place_of("rejected")
         await pilot.press("i")
         await pilot.pause()
-        live(pilot)._place = place
+        inspector(pilot).place = place
         live(pilot)._tick()
         token = track().tokens(place.step)[place.position]
         assert token.p is not None
@@ -202,21 +206,21 @@ async def test_arrows_move_the_cursor_only_while_there_is_one(make_app: MakeApp)
     async with make_app(*REPLAY).run_test(size=(80, 24)) as pilot:
         await at_end(pilot)
         await pilot.press("up")
-        assert live(pilot)._place is None
+        assert inspector(pilot).place is None
         await pilot.press("i")
         await pilot.pause()
-        last = live(pilot)._place
+        last = inspector(pilot).place
         assert last is not None
         for keys in (("left", "right"), ("h", "l"), ("up", "end"), ("k", "end"), ("home", "pagedown", "end")):
             await pilot.press(*keys)
-            assert live(pilot)._place == last, keys
+            assert inspector(pilot).place == last, keys
         await pilot.press("home")
-        assert live(pilot)._place == Place(0, 0)
+        assert inspector(pilot).place == Place(0, 0)
         await pilot.press("escape")
-        assert not live(pilot).inspecting
-        assert live(pilot)._view == "clean"
+        assert not inspector(pilot).is_open
+        assert live(pilot)._view.shown == "clean"
         await pilot.press("i", "i")
-        assert not live(pilot).inspecting
+        assert not inspector(pilot).is_open
         bindings = live(pilot).active_bindings
         assert "gamma" in bindings["left_square_bracket"].binding.action
         assert "scroll" in bindings["up"].binding.action
@@ -228,7 +232,7 @@ async def test_stepping_takes_the_cursor_along(make_app: MakeApp) -> None:
         await at_end(pilot)
         await pilot.press("n", "i")
         await pilot.pause()
-        assert live(pilot)._place == Place(1, 3)
+        assert inspector(pilot).place == Place(1, 3)
         page = told(pilot)
         assert "pending" in page
         assert "the target has not seen it yet" in page
@@ -238,8 +242,8 @@ async def test_stepping_takes_the_cursor_along(make_app: MakeApp) -> None:
         assert probability(detail.draft.p) in page
         assert detail.target.p == detail.draft.p or probability(detail.target.p) not in page.split("top")[0]
         await pilot.press("n")
-        assert live(pilot)._place is not None
-        assert live(pilot)._place.step == 1
+        assert inspector(pilot).place is not None
+        assert inspector(pilot).place.step == 1
         assert "pending" not in told(pilot)
 
 
@@ -251,8 +255,8 @@ async def test_the_strip_follows_the_cursor_and_leads_it(make_app: MakeApp) -> N
         await pilot.click(strip, offset=(1 * 7 + 2, 0))
         await pilot.pause()
         first = strip.rows()[0]
-        assert live(pilot).inspecting
-        place = live(pilot)._place
+        assert inspector(pilot).is_open
+        place = inspector(pilot).place
         assert place is not None
         assert place.position == 2
         await wait_for(pilot, lambda: f"block {place.step}/15" in told(pilot))
@@ -278,7 +282,7 @@ async def test_a_click_on_a_token_inspects_it(make_app: MakeApp) -> None:
         assert column is not None
         await pilot.click(tokens, offset=(column, row - int(tokens.scroll_y)))
         await pilot.pause()
-        assert live(pilot)._place == Place(2, 0)
+        assert inspector(pilot).place == Place(2, 0)
 
 
 async def test_a_new_run_lets_the_token_of_the_old_one_go(make_app: MakeApp) -> None:
@@ -287,11 +291,11 @@ async def test_a_new_run_lets_the_token_of_the_old_one_go(make_app: MakeApp) -> 
         await wait_for(pilot, lambda: live(pilot).session.phase is Phase.DONE)
         await pilot.press("i", "home")
         await pilot.pause()
-        assert live(pilot)._place == Place(0, 0)
+        assert inspector(pilot).place == Place(0, 0)
         await pilot.press("r")
         await wait_for(pilot, lambda: live(pilot).session.phase in (Phase.PLAYING, Phase.DONE))
         await pilot.press("end")
-        await wait_for(pilot, lambda: live(pilot)._place is not None)
+        await wait_for(pilot, lambda: inspector(pilot).place is not None)
         assert "no details were recorded" in told(pilot)
 
 
@@ -302,24 +306,23 @@ async def test_the_inspector_fits_every_size(make_app: MakeApp, size: tuple[int,
         await at_end(pilot)
         await pilot.press("i")
         await pilot.pause()
-        inspector = live(pilot).query_one(Inspector)
-        page = inspector.query_one(TextLine)
+        page = inspector(pilot).query_one(TextLine)
         for state in ("accepted", "rejected", "discarded", "corrected", "bonus"):
-            live(pilot)._place = place_of(state)
+            inspector(pilot).place = place_of(state)
             live(pilot)._tick()
             lines = told(pilot).split("\n")
             assert len(lines) <= page.size.height
             assert max(len(line) for line in lines) <= page.size.width
             assert state in lines[0]
             assert any(line.startswith("p, q") for line in lines)
-        assert live(pilot).region.contains_region(inspector.region)
+        assert live(pilot).region.contains_region(inspector(pilot).region)
         assert view(pilot).size.height >= 3
 
 
 # --- words -------------------------------------------------------------------------------------------
 
 
-def facts(state: str, temperature: float, *, stop: bool = False) -> Facts:
+def facts(state: str, temperature: float, *, stop: bool = False) -> TokenFacts:
     """The first token of ``state`` in a made-up block."""
     drafted = [Token(id=1, text="a", state="accepted"), Token(id=2, text="b", state="discarded")]
     extra = None
@@ -337,7 +340,7 @@ def facts(state: str, temperature: float, *, stop: bool = False) -> Facts:
         )
     )  # fmt: skip
     position = next(n for n, token in enumerate(run.tokens(1)) if token.state == state)
-    return Facts(run, Place(1, position))
+    return TokenFacts(run, Place(1, position))
 
 
 def test_the_verdict_in_words() -> None:
@@ -360,7 +363,7 @@ def test_recorded_numbers_agree_with_each_other() -> None:
     run, expected = track(), 1
     for step in range(run.num_steps):
         for position, token in enumerate(run.tokens(step)):
-            one = Facts(run, Place(step, position))
+            one = TokenFacts(run, Place(step, position))
             if token.u is not None:
                 assert one.accept is not None
                 assert (token.u < one.accept) == (token.state == "accepted")
@@ -415,4 +418,4 @@ async def test_y_copies_the_selection(make_app: MakeApp) -> None:
         assert path.read_text().rstrip() in tokens.render_line(row).text
         await pilot.press("escape")
         assert not live(pilot).selections
-        assert live(pilot).playback is not None
+        assert live(pilot).controller.playback is not None

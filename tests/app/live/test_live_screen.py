@@ -14,7 +14,7 @@ from fastdraft_app.client.engine import EngineStopped
 from fastdraft_app.dialogs.help import HelpScreen
 from fastdraft_app.live import prompts
 from fastdraft_app.live.block_strip import BlockStrip
-from fastdraft_app.live.keys import CAN_BE_GREY
+from fastdraft_app.live.controller import WAITING
 from fastdraft_app.live.loading import LoadingCard
 from fastdraft_app.live.prompt_screen import PromptScreen
 from fastdraft_app.live.run_pane import RunPane
@@ -25,9 +25,8 @@ from fastdraft_app.widgets.figure_rows import FigureRows
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_core import places
-
-from .conftest import MakeApp
-from .helpers import SLOW, gone, live, wait_for
+from tests.app.conftest import MakeApp
+from tests.app.helpers import SLOW, gone, live, wait_for
 
 
 def pane(pilot: Pilot[None], mode: str) -> RunPane:
@@ -149,16 +148,16 @@ async def test_gamma_stays_in_its_range(make_app: MakeApp) -> None:
     async with make_app("--gamma", "11").run_test(size=(80, 24)) as pilot:
         await wait_phase(pilot, Phase.DONE)
         await pilot.press(*["right_square_bracket"] * 4)
-        assert live(pilot).settings.gamma == 12
+        assert live(pilot).controller.settings.gamma == 12
         await pilot.press(*["left_square_bracket"] * 14)
-        assert live(pilot).settings.gamma == 1
+        assert live(pilot).controller.settings.gamma == 1
 
 
 async def test_draft_goes_round_to_off(make_app: MakeApp) -> None:
     """d changes the draft; off is one of the choices and says so in the pane."""
     async with make_app("--draft", "/models/mine").run_test(size=(80, 24)) as pilot:
         await wait_phase(pilot, Phase.DONE)
-        while live(pilot).settings.draft != "off":
+        while live(pilot).controller.settings.draft != "off":
             await pilot.press("greater_than_sign")
         assert "draft off" in line(pilot, "setup") or "+ off" in line(pilot, "setup")
         await wait_for(pilot, lambda: live(pilot).session.pair is not None and not live(pilot).session.speculating)
@@ -272,7 +271,7 @@ async def test_prompt_from_preset_and_free_text(make_app: MakeApp) -> None:
         await pilot.press("p", "tab")
         pilot.app.screen.query_one(TextArea).text = "own [words]\nq"
         await pilot.press("tab", "enter")
-        await wait_for(pilot, lambda: live(pilot).settings.prompt == "own [words]\nq")
+        await wait_for(pilot, lambda: live(pilot).controller.settings.prompt == "own [words]\nq")
         assert "own prompt" in line(pilot, "prompt")
         assert "own [words] ⏎ q" in line(pilot, "prompt")
 
@@ -281,12 +280,12 @@ async def test_letters_typed_into_the_prompt_press_no_keys(make_app: MakeApp) ->
     """Writing a q into a prompt does not leave the app, and escape changes nothing."""
     async with make_app().run_test(size=(80, 24)) as pilot:
         await wait_phase(pilot, Phase.DONE)
-        before = live(pilot).settings
+        before = live(pilot).controller.settings
         await pilot.press("p", "tab", "q", "t", "r")
         assert isinstance(pilot.app.screen, PromptScreen)
         assert "qtr" in pilot.app.screen.query_one(TextArea).text
         await pilot.press("escape")
-        assert live(pilot).settings == before
+        assert live(pilot).controller.settings == before
         assert pilot.app.theme == "fastdraft-dark"
 
 
@@ -386,9 +385,7 @@ async def test_keys_that_can_do_nothing_are_grey_and_say_why(make_app: MakeApp) 
 def grey(pilot: Pilot[None]) -> set[str]:
     """The words of the key bar that are shown grey."""
     shown = live(pilot).query_one(KeyBar)._shown
-    return {shown.plain[span.start : span.end].strip() for span in shown.spans if span.style == "$muted"} & set(
-        CAN_BE_GREY
-    )
+    return {shown.plain[span.start : span.end].strip() for span in shown.spans if span.style == "$muted"} & set(WAITING)
 
 
 async def test_ascii_draws_ascii_only(make_app: MakeApp) -> None:

@@ -13,8 +13,7 @@ from fastdraft_app.live.recordings import Recorder, bundled, listed, machine_wor
 from fastdraft_core import places
 from fastdraft_core.events import Block, Cancel, Message, PairLoaded, Progress, RunFinished, RunStarted
 from fastdraft_core.recordings import Recorded, finished, read_recording
-
-from .helpers import RECORDING
+from tests.app.helpers import RECORDING
 
 
 @pytest.fixture

@@ -13,11 +13,10 @@ from fastdraft_app.live.session import Phase
 from fastdraft_app.settings.screen import SettingsScreen
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_core.results import store
+from tests.app.conftest import MakeApp
+from tests.app.helpers import RECORDING, live, wait_for
+from tests.app.sweeps import swept
 from tests.bench.points import measured
-
-from .conftest import MakeApp
-from .helpers import RECORDING, live, wait_for
-from .sweeps import swept
 
 SWEEP = "20260102-030405-demo"
 WORDS = f"gamma 6, the fastest of the kept sweep {SWEEP} (1.80x, measured)"
@@ -125,7 +124,7 @@ async def test_a_choice_is_forgotten_with_the_defaults(make_app: MakeApp) -> Non
         await pilot.press("f9")
         await wait_for(pilot, lambda: app.preferences.current.gamma == 4)
         await pilot.press("escape")
-        await wait_for(pilot, lambda: live(pilot).settings.gamma == 6)
+        await wait_for(pilot, lambda: live(pilot).controller.settings.gamma == 6)
 
 
 async def test_it_waits_while_the_settings_are_open(make_app: MakeApp) -> None:
@@ -152,7 +151,7 @@ async def test_a_recording_brings_its_own(make_app: MakeApp) -> None:
     async with make_app("--replay", str(RECORDING)).run_test(size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: live(pilot).session.phase is Phase.DONE)
         await pilot.press("r")
-        await wait_for(pilot, lambda: live(pilot).playback is None)
+        await wait_for(pilot, lambda: live(pilot).controller.playback is None)
         await ran(pilot, 4)
         assert told(pilot) == []
 

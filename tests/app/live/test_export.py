@@ -14,9 +14,8 @@ from fastdraft_app.settings.settings import Settings
 from fastdraft_core import places
 from fastdraft_core.events import Compared, FirstToken, RunFinished, Token
 from fastdraft_core.recordings import Recorded, read_recording
-
-from .conftest import MakeApp
-from .helpers import RECORDING, live, wait_for
+from tests.app.conftest import MakeApp
+from tests.app.helpers import RECORDING, live, wait_for
 
 
 @pytest.fixture

@@ -13,9 +13,8 @@ from fastdraft_app.history import remember_prompt
 from fastdraft_app.live.prompt_screen import PromptScreen
 from fastdraft_app.live.session import Phase
 from fastdraft_core import places
-
-from .conftest import MakeApp
-from .helpers import RECORDING, live, wait_for
+from tests.app.conftest import MakeApp
+from tests.app.helpers import RECORDING, live, wait_for
 
 
 async def open_editor(pilot: Pilot[None]) -> TextArea:
@@ -89,7 +88,7 @@ async def test_escape_keeps_the_prompt_and_nothing_is_no_prompt(make_app: MakeAp
         assert any("Write a prompt" in note.message for note in app._notifications)
         await pilot.press("escape")
         await pilot.pause()
-        assert live(pilot).settings.prompt == ""
+        assert live(pilot).controller.settings.prompt == ""
 
 
 @pytest.mark.parametrize(("size", "beside"), [((60, 16), False), ((80, 24), True), ((160, 48), True)])
