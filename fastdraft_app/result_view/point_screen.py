@@ -106,8 +106,8 @@ class PointScreen(Screen[None]):
             self.notify("There is no point to open yet.")
             return
         key = self.cursor.key(result)
-        if key[1] > GAMMA_RANGE[1]:
-            self.notify(f"The live screen drafts at most {GAMMA_RANGE[1]} tokens a block; this point has {key[1]}.")
+        if key.gamma > GAMMA_RANGE[1]:
+            self.notify(f"The live screen drafts at most {GAMMA_RANGE[1]} tokens a block; this point has {key.gamma}.")
             return
         self.post_message(PointChosen(point_changes(result, key, self._preferences.current.prompt)))
 

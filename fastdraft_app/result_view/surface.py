@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from fastdraft_core.events import PointMeasured, PointPredicted
-from fastdraft_core.events.sweeping import PointKey
+from fastdraft_core.events.sweeping import PointKey, Setting
 from fastdraft_core.formatting import short
 from fastdraft_core.results.store import Result
+
+
+class MetricValue(NamedTuple):
+    """A figure of a point, and whether it was measured; else it is predicted."""
+
+    number: float
+    measured: bool
+
+
+class BestPoint(NamedTuple):
+    """The fastest point of a task at a temperature, and whether it was measured; else it is predicted."""
+
+    key: PointKey
+    measured: bool
 
 
 @dataclass(frozen=True)
@@ -24,12 +39,12 @@ class Metric:
     measured: Callable[[PointMeasured], float]
     predicted: Callable[[PointPredicted], float] | None
 
-    def value(self, result: Result, key: PointKey) -> tuple[float, bool] | None:
-        """The figure at a point, and whether it was measured; None where nothing is known."""
+    def value(self, result: Result, key: PointKey) -> MetricValue | None:
+        """The figure at a point; None where nothing is known."""
         if point := result.measured.get(key):
-            return self.measured(point), True
+            return MetricValue(self.measured(point), True)
         guess = result.predicted.get(key)
-        return (self.predicted(guess), False) if guess and self.predicted else None
+        return MetricValue(self.predicted(guess), False) if guess and self.predicted else None
 
 
 METRICS = (
@@ -76,7 +91,7 @@ class Cursor:
     def key(self, result: Result) -> PointKey:
         """The point under the cursor."""
         task, temperature = result.groups[self.group]
-        return (result.plan.drafts[self.draft].name, result.plan.gammas[self.gamma], temperature, task)
+        return PointKey(result.plan.drafts[self.draft].name, result.plan.gammas[self.gamma], temperature, task)
 
     def at(self, result: Result, draft: str, gamma: int) -> Cursor:
         """The cursor of that draft and gamma in this group; unknown ones leave it as it is."""
@@ -86,20 +101,20 @@ class Cursor:
         return replace(self, draft=names.index(draft), gamma=result.plan.gammas.index(gamma))
 
 
-def best(result: Result, group: int) -> tuple[PointKey, bool] | None:
-    """The fastest measured point of a group, or where none is measured the best predicted one (False)."""
+def best(result: Result, group: int) -> BestPoint | None:
+    """The fastest measured point of a group, or where none is measured the best predicted one."""
     task, temperature = result.groups[group]
     for points, measured in ((result.measured, True), (result.predicted, False)):
-        found = {key: point.speedup for key, point in points.items() if key[2:] == (temperature, task)}
+        found = {key: point.speedup for key, point in points.items() if key.is_of(task, temperature)}
         if found:
-            return max(found, key=lambda key: found[key]), measured
+            return BestPoint(max(found, key=lambda key: found[key]), measured)
     return None
 
 
-def recommended(result: Result) -> tuple[str, int] | None:
+def recommended(result: Result) -> Setting | None:
     """The draft and gamma of the verdict, where something wins."""
     verdict = result.verdict
-    return (verdict.draft, verdict.gamma) if verdict and verdict.draft and verdict.gamma else None
+    return Setting(verdict.draft, verdict.gamma) if verdict and verdict.draft and verdict.gamma else None
 
 
 def complete(result: Result) -> bool:
@@ -133,9 +148,9 @@ def _so_far(result: Result, group: int) -> str:
     found = best(result, group)
     if found is None:
         return ""
-    (draft, gamma, temperature, task), measured = found
+    draft, gamma, temperature, task = found.key
     where = f"draft {draft} with gamma {gamma} on {result.label(task, temperature)}"
-    if not measured:
-        return f"predicted best is {where}, about {result.predicted[found[0]].speedup:.2f}x"
-    point = result.measured[found[0]]
+    if not found.measured:
+        return f"predicted best is {where}, about {result.predicted[found.key].speedup:.2f}x"
+    point = result.measured[found.key]
     return f"best measured is {where}, {point.speedup:.2f}x ({point.low:.2f}–{point.high:.2f})"

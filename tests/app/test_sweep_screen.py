@@ -30,6 +30,7 @@ from fastdraft_app.widgets.banner import Banner
 from fastdraft_app.widgets.figure_rows import FigureRows
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_core.events import Command, Load, Run
+from fastdraft_core.events.sweeping import PointKey
 from tests.bench.points import measured
 from tests.bench.points import result as result_of
 
@@ -175,7 +176,7 @@ def test_a_point_knows_its_formats_and_its_prompt() -> None:
     result.plan = msgspec.structs.replace(
         result.plan, tasks=[task, *result.plan.tasks[1:]], load=load, runtime="openvino"
     )
-    changes = point_changes(result, ("demo:S", 2, 0.0, "code"), "mine")
+    changes = point_changes(result, PointKey("demo:S", 2, 0.0, "code"), "mine")
     assert {name: changes[name] for name in ("dtype", "kv_precision", "weights", "prompt", "length", "threads")} == {
         "dtype": "bfloat16", "kv_precision": "auto", "weights": "int8", "prompt": "Once upon", "length": 77, "threads": 2,
     }  # fmt: skip
