@@ -23,6 +23,7 @@ from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event
 from fastdraft_core.machine.devices import choose_threads
 from fastdraft_core.models.folders import load_tokenizer, local_folder
+from fastdraft_core.models.tokens import refuse_ids
 from fastdraft_core.runtimes.base import Runtime
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Pair:
         """Ids of a prompt, inside the chat template if ``chat``, or if it is None and there is one.
 
         Raises:
-            FastdraftError: nothing is left to continue, or the prompt fills the context.
+            FastdraftError: nothing is left to continue, the prompt fills the context, or the model lacks one of its tokens.
         """
         template = getattr(self.tokenizer, "chat_template", None)
         if chat and not template:
@@ -134,6 +135,7 @@ class Pair:
             ids = self.tokenizer(prompt).input_ids
         if not ids:
             raise FastdraftError("The prompt is empty; give some text to continue.")
+        refuse_ids(ids, self.tokenizer, self.target.card.vocab_size, self.target.card.name)
         if len(ids) >= self.target.context_length:
             raise FastdraftError(
                 f"The prompt has {len(ids)} tokens and {self.target.card.name} a context of "

@@ -10,7 +10,8 @@ from fastdraft_core.events.base import Event
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine loaded. ``weight_bytes`` are the bytes that one token reads, ``dtype`` is what they are stored as.
 
-    ``compute`` and ``kv_dtype`` are how it computes and keeps keys and values, where that may differ from ``dtype``.
+    ``compute`` and ``kv_dtype`` are how it computes and keeps keys and values, where that may differ from ``dtype``. ``fallback`` says why
+    it does not run the fast way of its runtime; empty where it does.
     """
 
     name: str
@@ -25,6 +26,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int
     compute: str = ""
     kv_dtype: str = ""
+    fallback: str = ""
 
     @property
     def precision(self) -> str:

@@ -10,6 +10,7 @@ from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Progress
 from fastdraft_core.machine.devices import choose_device, choose_dtype
 from fastdraft_core.models.folders import load_tokenizer, local_folder
+from fastdraft_core.models.tokens import check_ids
 from fastdraft_core.runtimes.torch.loading import load_model
 from fastdraft_core.runtimes.torch.runtime import context_length
 from fastdraft_core.training.architecture import model_config, new_model, read_config
@@ -107,9 +108,15 @@ def target_path(recipe: Recipe) -> str:
 
 
 def target_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
-    """The target's own tokenizer."""
-    folder = Path(target_path(recipe))
-    return load_tokenizer(folder, str(recipe.target), trust_remote_code=recipe.trust_remote_code)
+    """The target's own tokenizer.
+
+    Raises:
+        FastdraftError: it cannot be read, or puts tokens into every prompt that the target does not have.
+    """
+    folder, name = Path(target_path(recipe)), str(recipe.target)
+    tokenizer = load_tokenizer(folder, name, trust_remote_code=recipe.trust_remote_code)
+    check_ids(tokenizer, int(target_config(recipe).vocab_size), name)
+    return tokenizer
 
 
 def load_target(recipe: Recipe, device: Any = None) -> PreTrainedModel:
