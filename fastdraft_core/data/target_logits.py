@@ -224,7 +224,8 @@ def _score_window(
 
 @torch.inference_mode()
 def _forward(model: PreTrainedModel, rows: npt.NDArray[np.int64], top_k: int, vocab_size: int) -> Iterator[SparseRows]:
-    logits: Any = model(input_ids=torch.from_numpy(rows).to(model.device), use_cache=False).logits
+    # With a cache, as decoding reads: Gemma 3n shares keys and values between layers only there.
+    logits: Any = model(input_ids=torch.from_numpy(rows).to(model.device), use_cache=True).logits
     for row in logits[:, :, :vocab_size]:
         yield sparse_rows(row, top_k)
 

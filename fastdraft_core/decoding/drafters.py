@@ -80,8 +80,10 @@ class ModelDrafter:
         """
         gamma = min(gamma, self.runtime.context_length - len(ids) + 1)
         writer = self._writer
-        if writer is not None and sampling.untruncated and writer.writes_blocks(gamma, greedy=sampling.greedy):
-            return self._block(writer, ids, gamma, sampling, stream)
+        if writer is not None and sampling.untruncated:
+            past = max(0, len(ids) - BLOCK_READS)
+            if writer.writes_blocks(gamma, greedy=sampling.greedy, past=past):
+                return self._block(writer, ids, gamma, sampling, stream)
         return self._steps(ids, gamma, sampling, stream)
 
     def keep(self, length: int) -> None:

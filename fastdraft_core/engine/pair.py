@@ -18,13 +18,14 @@ from fastdraft_core.decoding.speculative import autoregressive, speculative
 from fastdraft_core.decoding.to_events import Description, events
 from fastdraft_core.decoding.token_text import Pieces
 from fastdraft_core.engine.load_options import LoadOptions
-from fastdraft_core.engine.loading import Loader, Source, check_options, known_ids, load_runtime
+from fastdraft_core.engine.loading import Loader, Source, check_options, load_runtime
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event
 from fastdraft_core.machine.devices import choose_threads
 from fastdraft_core.models.catalog import parse_name
 from fastdraft_core.models.draft_vocab import head_ids
 from fastdraft_core.models.folders import load_generation_config, load_tokenizer, local_folder
+from fastdraft_core.models.tokens import known_ids, refuse_ids
 from fastdraft_core.runtimes.base import Runtime
 from fastdraft_core.runtimes.prompt_ids import chat_ids, text_ids
 
@@ -125,9 +126,10 @@ class Pair:
         """Ids of a prompt that leaves room in the target's context; see ``ids``.
 
         Raises:
-            FastdraftError: as ``ids``, or the prompt fills the context.
+            FastdraftError: as ``ids``, the prompt fills the context, or the model lacks one of its tokens.
         """
         ids = self.ids(prompt, chat=chat)
+        refuse_ids(ids, self.tokenizer, self.target.card.vocab_size, self.target.card.name)
         if len(ids) >= self.target.context_length:
             raise FastdraftError(
                 f"The prompt has {len(ids)} tokens and {self.target.card.name} a context of "

@@ -78,8 +78,8 @@ class BlockRuntime(Runtime, Protocol):
         """Get ready for blocks of ``count`` tokens, where that is possible; takes time once."""
         ...
 
-    def writes_blocks(self, count: int, *, greedy: bool) -> bool:
-        """Whether blocks of ``count`` tokens are prepared."""
+    def writes_blocks(self, count: int, *, greedy: bool, past: int = 0) -> bool:
+        """Whether blocks of ``count`` tokens are prepared, and can be written after ``past`` tokens."""
         ...
 
     def write_block(

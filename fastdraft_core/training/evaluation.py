@@ -117,7 +117,7 @@ def _given(model: Any, ids: torch.Tensor, prompt: int, vocab_size: int, sampling
     """The probability of each token of the texts but the first; greedy, 1 for the best token and 0 for any other."""
     found = []
     for row in ids.to(model.device):
-        logits = model(input_ids=row[None, :-1], use_cache=False).logits[0, prompt:, :vocab_size].float()
+        logits = model(input_ids=row[None, :-1], use_cache=True).logits[0, prompt:, :vocab_size].float()
         following = row[prompt + 1 :]
         if sampling.greedy:
             found.append((logits.argmax(-1) == following).double().tolist())
@@ -128,7 +128,8 @@ def _given(model: Any, ids: torch.Tensor, prompt: int, vocab_size: int, sampling
 
 def _log_probs(model: Any, ids: torch.Tensor, mask: torch.Tensor, vocab_size: int) -> torch.Tensor:
     """float32 log-probabilities ``[N, vocab_size]`` at the masked-in next tokens of ``ids`` [rows, length + 1]."""
-    logits = model(input_ids=ids[:, :-1].to(model.device), use_cache=False).logits
+    # With a cache, as decoding reads: Gemma 3n shares keys and values between layers only there.
+    logits = model(input_ids=ids[:, :-1].to(model.device), use_cache=True).logits
     return logits[mask[:, 1:].to(model.device)][:, :vocab_size].float().log_softmax(-1)
 
 

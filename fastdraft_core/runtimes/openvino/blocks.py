@@ -101,8 +101,9 @@ class PagedRuntime(OpenVinoRuntime):
             _log.info("%s drafts step by step: %s", self.card.name, error)
             self._graphs[count, greedy] = None
 
-    def writes_blocks(self, count: int, *, greedy: bool) -> bool:
-        """Whether blocks of ``count`` tokens are prepared."""
+    def writes_blocks(self, count: int, *, greedy: bool, past: int = 0) -> bool:
+        """Whether blocks of ``count`` tokens are prepared; after how many tokens makes no difference."""
+        del past
         return self._graphs.get((count, greedy)) is not None
 
     def write_block(
