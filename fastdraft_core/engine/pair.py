@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from fastdraft_core.decoding.details import Observer, Witness
 from fastdraft_core.decoding.drafters import ModelDrafter
-from fastdraft_core.decoding.metrics import Cost
 from fastdraft_core.decoding.records import Pass, Record, Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.speculative import autoregressive, speculative
@@ -22,6 +21,7 @@ from fastdraft_core.engine.loading import Loader, Source, check_options, load_ru
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event
 from fastdraft_core.machine.devices import choose_threads
+from fastdraft_core.metrics import Cost
 from fastdraft_core.models.catalog import parse_name
 from fastdraft_core.models.draft_vocab import head_ids
 from fastdraft_core.models.folders import load_generation_config, load_tokenizer, local_folder
