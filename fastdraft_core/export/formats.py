@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from fastdraft_core.engine.pair import check_vocabularies
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.export.card import Facts, model_card, read_measured
+from fastdraft_core.files import building
 from fastdraft_core.models.catalog import DEMO
 from fastdraft_core.models.weights import is_ir
 from fastdraft_core.runtimes.openvino.conversion import (
     WeightFormat,
-    building,
     convert_tokenizer,
     load_for,
     needed_bytes,

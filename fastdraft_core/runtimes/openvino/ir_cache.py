@@ -7,11 +7,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.files import remember, remembered
+from fastdraft_core.models.file_hashes import file_hash, known_hash
 from fastdraft_core.models.weights import has_source, is_ir, is_ir_alone
 from fastdraft_core.runtimes.openvino.conversion import WeightFormat, convert
 
@@ -20,14 +18,6 @@ _QUICK_BYTES = 2 << 30
 #: Part of every key: an older conversion is not used any more when this grows.
 _FORMAT = 1
 _SOURCES = ("*.safetensors", "config.json", "*.py")
-
-
-class _Seen(msgspec.Struct):
-    """The hash of a file that had this size and time of change."""
-
-    size: int
-    changed: int
-    sha256: str
 
 
 def ir_of(
@@ -64,7 +54,7 @@ def is_converted(folder: Path, name: str, weights: str) -> bool:
     """Whether ``ir_of`` would be quick. A file that was never read for its hash has no conversion either."""
     if is_ir_alone(folder):
         return True
-    known = all(_seen_hash(file) for file in _files(folder))
+    known = all(known_hash(file) for file in _files(folder))
     return known and is_ir(_place(folder, name, WeightFormat.parse(weights or "original")))
 
 
@@ -81,7 +71,7 @@ def source_key(folder: Path) -> str:
     """
     digest = hashlib.sha256(str(_FORMAT).encode())
     for file in _files(folder):
-        digest.update(f"{file.name} {_hash(file)}\n".encode())
+        digest.update(f"{file.name} {file_hash(file)}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -93,28 +83,3 @@ def _place(folder: Path, name: str, weights: WeightFormat) -> Path:
 def _files(folder: Path) -> list[Path]:
     weights = _SOURCES if has_source(folder) else ("openvino_model.*", "config.json")
     return sorted({file for pattern in weights for file in folder.glob(pattern)})
-
-
-def _hash(file: Path) -> str:
-    if known := _seen_hash(file):
-        return known
-    with file.open("rb") as opened:
-        found = hashlib.file_digest(opened, "sha256").hexdigest()
-    status = file.stat()
-    remember(_index(), _hashes() | {str(file.resolve()): _Seen(status.st_size, status.st_mtime_ns, found)})
-    return found
-
-
-def _seen_hash(file: Path) -> str:
-    """The hash of the file as it is now, empty if it was never read so."""
-    seen, status = _hashes().get(str(file.resolve())), file.stat()
-    same = seen and (seen.size, seen.changed) == (status.st_size, status.st_mtime_ns)
-    return seen.sha256 if seen and same else ""
-
-
-def _hashes() -> dict[str, _Seen]:
-    return remembered(_index(), dict[str, _Seen]) or {}
-
-
-def _index() -> Path:
-    return places.cache() / "openvino" / "hashes.json"
