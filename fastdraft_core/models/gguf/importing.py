@@ -37,7 +37,7 @@ Report = Callable[[str], None]
 #: Part of every key: an older import is not used any more when this grows.
 _FORMAT = 1
 #: Bytes of one file of weights, and of the float32 numbers that are in memory at a time.
-_SHARD_BYTES, _CHUNK_BYTES = 4 << 30, 64 << 20
+_SHARD_BYTES, _CHUNK_BYTES = 4 << 30, 16 << 20
 _BFLOAT16_BYTES = 2
 
 
@@ -214,10 +214,10 @@ def _chunks(tensor: TensorInfo, weight: Weight) -> Iterator[np.ndarray[Any, np.d
     stored = np.memmap(tensor.file, dtype=np.uint8, mode="r", offset=tensor.start, shape=(rows, row_bytes))
     kind = gguf.GGMLQuantizationType(tensor.number)
     if weight.change == "transposed":
-        yield np.ascontiguousarray(gguf.dequantize(np.asarray(stored), kind).T, dtype=np.float32)
+        yield np.ascontiguousarray(_numbers(stored, kind).reshape(rows, columns).T)
         return
     if len(tensor.shape) == 1:
-        numbers = np.array(gguf.dequantize(np.asarray(stored), kind), dtype=np.float32).reshape(-1)
+        numbers = _numbers(stored, kind)
         if weight.change == "rotary":
             numbers = numbers[_rotary_order(columns, weight.heads)]
         yield numbers - 1 if weight.change == "minus one" else numbers
@@ -226,7 +226,12 @@ def _chunks(tensor: TensorInfo, weight: Weight) -> Iterator[np.ndarray[Any, np.d
     step = max(1, _CHUNK_BYTES // (4 * columns))
     for begin in range(0, rows, step):
         part = stored[order[begin : begin + step]] if order is not None else stored[begin : begin + step]
-        yield np.array(gguf.dequantize(np.ascontiguousarray(part), kind), dtype=np.float32)
+        yield _numbers(part, kind)
+
+
+def _numbers(stored: np.ndarray[Any, np.dtype[np.uint8]], kind: gguf.GGMLQuantizationType) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """All weights in ``stored`` one after the other. As one row, since the package goes through rows by sixteens."""
+    return np.array(gguf.dequantize(np.ascontiguousarray(stored).reshape(1, -1), kind), dtype=np.float32).reshape(-1)
 
 
 def _rotary_order(rows: int, heads: int) -> np.ndarray[Any, np.dtype[np.intp]]:

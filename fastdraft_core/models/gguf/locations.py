@@ -114,16 +114,9 @@ def _ollama_file(name: str) -> Path:
         manifest = home.joinpath("manifests", *wanted)
         if manifest.is_file():
             return _model_blob(name, home, manifest)
-    here = ", ".join(found for found, _ in ollama_models()[:5]) if not _listing(name) else ""
-    raise FastdraftError(
-        f"Ollama has no model {name.removeprefix(OLLAMA)!r} here. " + (f"It has {here}." if here else "Pull it with `ollama pull`.")
-    )
-
-
-def _listing(name: str) -> bool:
-    """Whether there is no manifest to list; then the list would only be empty."""
-    del name
-    return not any((home / "manifests").is_dir() for home in _ollama_homes())
+    here = ", ".join(found for found, _ in ollama_models()[:5])
+    hint = f"It has {here}." if here else "Pull it with `ollama pull`."
+    raise FastdraftError(f"Ollama has no model {name.removeprefix(OLLAMA)!r} here. {hint}")
 
 
 def _ollama_parts(name: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.gguf.model_file import GgufModel
 from fastdraft_core.models.gguf.pretokenizers import PreTokenizer, pre_tokenizer
-from fastdraft_core.models.gguf.vocabulary import BYTE_LEVEL, TokenType, Vocabulary, read_vocabulary
+from fastdraft_core.models.gguf.vocabulary import BYTE_LEVEL, TokenType, Vocabulary, begins_with_space, read_vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -90,7 +90,7 @@ def _sentencepiece(model: GgufModel, vocabulary: Vocabulary) -> Any:
         )
     unknown = vocabulary.texts[vocabulary.unknown] if vocabulary.unknown is not None else None
     tokenizer = Tokenizer(models.BPE(vocab=ids, merges=merges, unk_token=unknown, fuse_unk=True, byte_fallback=True))
-    prefix = model.flag("tokenizer.ggml.add_space_prefix", True)
+    prefix = begins_with_space(model)
     spaces = normalizers.Replace(" ", _SPACE)
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(_SPACE), spaces]) if prefix else spaces
     steps = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]

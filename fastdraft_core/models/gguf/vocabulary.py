@@ -84,7 +84,11 @@ def read_vocabulary(model: GgufModel) -> Vocabulary:
         raise FastdraftError(
             f"{model.file} has {len(listed):,} tokens and {len(types):,} types of tokens. Download it again."
         )
-    texts = tuple(_text(kind, number, *one) for number, one in enumerate(zip(listed, types, strict=True)))
+    visible = kind == SENTENCEPIECE and not begins_with_space(model)
+    texts = tuple(
+        _text(number, text, token_type, visible_spaces=visible)
+        for number, (text, token_type) in enumerate(zip(listed, types, strict=True))
+    )
     _refuse_twins(model, texts)
     special = _Special(model, kind, len(texts))
     end = special.find("eos", 2)
@@ -101,15 +105,20 @@ def read_vocabulary(model: GgufModel) -> Vocabulary:
     )
 
 
-def _text(kind: str, number: int, text: str, token_type: int) -> str | None:
+def begins_with_space(model: GgufModel) -> bool:
+    """Whether a sentencepiece tokenizer puts a space before every stretch of text."""
+    return model.flag("tokenizer.ggml.add_space_prefix", True)
+
+
+def _text(number: int, text: str, token_type: int, *, visible_spaces: bool) -> str | None:
     """The token as Hugging Face tokenizers have it, so that two files of one model have one vocabulary."""
     # Rows without a token, which converters fill up to the width of the logits.
     if token_type == TokenType.UNUSED and _PADDING.match(text):
         return None
     if not text:
         return f"[EMPTY_{number}]"
-    # llama.cpp's converters write the spaces of such tokens out.
-    if kind == SENTENCEPIECE and token_type == TokenType.USER_DEFINED and not text.strip(" "):
+    # llama.cpp's converters write such tokens with spaces. Where a text begins with one more, only these meet the text.
+    if visible_spaces and token_type == TokenType.USER_DEFINED and not text.strip(" "):
         return "▁" * len(text)
     return text
 
