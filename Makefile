@@ -25,8 +25,8 @@ test: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	# Training has a process of its own: after OpenVINO in the same one, a training test ended in a segmentation fault.
-	$(BIN)/pytest --reruns 1 tests/training
-	$(BIN)/pytest --reruns 1 --ignore=tests/training
+	$(BIN)/pytest tests/training
+	$(BIN)/pytest --ignore=tests/training
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

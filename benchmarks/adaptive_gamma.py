@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.contest import Contender, interleave, ratio
 from fastdraft_core.bench.costs import Costs, measure_costs
-from fastdraft_core.bench.prompts import bundled_prompts
+from fastdraft_core.bench.tasks import bundled_prompts
 from fastdraft_core.decoding.drafters import Drafter
 from fastdraft_core.decoding.metrics import predicted_speedup
 from fastdraft_core.decoding.records import Pass, Request

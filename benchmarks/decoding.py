@@ -23,7 +23,7 @@ import torch
 from benchmarks.contest import Contender, Tally, interleave, ratio
 from fastdraft_core.bench.costs import predict
 from fastdraft_core.bench.measure import costs_at
-from fastdraft_core.bench.prompts import bundled_prompts
+from fastdraft_core.bench.tasks import bundled_prompts
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.engine.load_options import LoadOptions

@@ -20,7 +20,7 @@ sys.path.sort(key=lambda entry: Path(entry).resolve() == Path(__file__).resolve(
 import msgspec
 
 from benchmarks.contest import interleave, ratio
-from fastdraft_core.bench.prompts import bundled_prompts
+from fastdraft_core.bench.tasks import bundled_prompts
 from fastdraft_core.decoding.records import Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.engine.load_options import LoadOptions

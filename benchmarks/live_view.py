@@ -26,7 +26,7 @@ from pathlib import Path
 import msgspec
 
 from fastdraft_app.settings.settings import Settings
-from fastdraft_core.bench.prompts import bundled_prompts
+from fastdraft_core.bench.tasks import bundled_prompts
 from fastdraft_core.events import Compared, PairLoaded, RunFinished, decode_message, encode
 from fastdraft_core.machine.devices import machine_card
 

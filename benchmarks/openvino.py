@@ -28,7 +28,7 @@ from benchmarks.contest import Contender, Tally, interleave, ratio
 from benchmarks.split import split
 from fastdraft_core.bench.costs import Costs, predict
 from fastdraft_core.bench.measure import costs_at
-from fastdraft_core.bench.prompts import Prompt, bundled_prompts
+from fastdraft_core.bench.tasks import Prompt, bundled_prompts
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.engine.load_options import LoadOptions

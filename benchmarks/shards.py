@@ -27,7 +27,7 @@ from fastdraft_core.data.corpus import Corpus
 from fastdraft_core.data.decontamination import Overlap
 from fastdraft_core.data.sources import read_documents
 from fastdraft_core.machine.devices import choose_threads, machine_card
-from fastdraft_core.runtimes.torch.loading import load_tokenizer
+from fastdraft_core.models.folders import load_tokenizer
 from fastdraft_core.text_sources import TextSource
 
 SCHEMA = 1

@@ -38,7 +38,8 @@ from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.pair import Pair, load_pair, stop_ids
 from fastdraft_core.machine.devices import choose_device, choose_dtype, choose_threads, machine_card
 from fastdraft_core.models.catalog import resolve
-from fastdraft_core.runtimes.torch.loading import load_model, load_tokenizer
+from fastdraft_core.models.folders import load_tokenizer
+from fastdraft_core.runtimes.torch.loading import load_model
 
 _TEMPERATURE = 0.8
 _OPENVINO, _TORCH, _PEER = "fastdraft, OpenVINO", "fastdraft, PyTorch", "transformers"

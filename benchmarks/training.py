@@ -32,16 +32,13 @@ from transformers import AutoConfig, PrinterCallback, Trainer, TrainerCallback, 
 from fastdraft_core.machine.devices import choose_threads, machine_card
 from fastdraft_core.models.catalog import resolve
 from fastdraft_core.training.architecture import new_model
-from fastdraft_core.training.batches import read_step
 from fastdraft_core.training.flops import flops_per_token
-from fastdraft_core.training.loop import StageRun, prepare_module
+from fastdraft_core.training.loop import StageRun, gradients, prepare_module, read_step, update
 from fastdraft_core.training.matrix_peak import matrix_peak
 from fastdraft_core.training.optimizers import make_optimizers
-from fastdraft_core.training.precision import training_attention, training_dtype
-from fastdraft_core.training.processes import make_accelerator
+from fastdraft_core.training.plan import RandomRows
+from fastdraft_core.training.processes import make_accelerator, training_attention, training_dtype
 from fastdraft_core.training.recipe import Stage, rows_per_step, tokens_per_step
-from fastdraft_core.training.step import gradients, update
-from fastdraft_core.training.trial import RandomRows
 
 _RATE = 1e-4
 #: Trains for so many steps; returns the seconds of each.

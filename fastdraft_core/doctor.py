@@ -17,6 +17,7 @@ import msgspec
 import fastdraft_core
 from fastdraft_core import places
 from fastdraft_core.events import Check, CheckStatus
+from fastdraft_core.formatting import in_bytes
 from fastdraft_core.machine.cpu import describe_cpu
 from fastdraft_core.machine.devices import (
     choose_dtype,
@@ -83,7 +84,7 @@ def _processor() -> Iterator[Check]:
     low = cpu.memory_available < _MIN_FREE_MEMORY
     yield Check(
         name="memory",
-        value=f"{_gib(cpu.memory_available)} available of {_gib(cpu.memory_total)}",
+        value=f"{in_bytes(cpu.memory_available)} available of {in_bytes(cpu.memory_total)}",
         status=WARN if low else OK,
         advice="Close other programs before loading a large target." if low else "",
     )
@@ -98,7 +99,7 @@ def _devices() -> Iterator[Check]:
     if problem:
         yield Check(name="hpu", value="unusable", status=WARN, advice=problem)
     for device in detect_devices():
-        size = f", {_gib(device.memory)}" if device.memory else ""
+        size = f", {in_bytes(device.memory)}" if device.memory else ""
         yield Check(name=f"device {device.torch_name}", value=f"{device.name}{size}, {choose_dtype(device.torch_name)}")
     if find_spec("openvino") is not None:
         from fastdraft_core.runtimes.openvino.loading import openvino_devices
@@ -138,13 +139,13 @@ def _folders() -> Iterator[Check]:
         return
     low = free < _MIN_FREE_DISK
     advice = "Checkpoints and models need more: free some space, or move fastdraft's folders with FASTDRAFT_HOME."
-    yield Check(name="disk", value=f"{_gib(free)} free", status=WARN if low else OK, advice=advice if low else "")
+    yield Check(name="disk", value=f"{in_bytes(free)} free", status=WARN if low else OK, advice=advice if low else "")
 
 
 def _logs() -> Iterator[Check]:
     for program, writer in _LOGS.items():
         path = places.log_file(program)
-        size = _in_bytes(path.stat().st_size) if path.is_file() else "not written yet"
+        size = in_bytes(path.stat().st_size) if path.is_file() else "not written yet"
         yield Check(name=f"log of the {writer}", value=f"{path} ({size})")
 
 
@@ -186,12 +187,4 @@ def _size(folder: Path) -> str:
             path = Path(directory, name)
             if not path.is_symlink() and path.exists():
                 total += path.stat().st_size
-    return _in_bytes(total)
-
-
-def _in_bytes(size: int) -> str:
-    return _gib(size) if size >= _GIB else f"{size / (1 << 20):.1f} MiB"
-
-
-def _gib(size: int) -> str:
-    return f"{size / _GIB:.1f} GiB"
+    return in_bytes(total)

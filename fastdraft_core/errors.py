@@ -13,3 +13,18 @@ class FastdraftError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+
+def short_error(error: Exception) -> str:
+    """What went wrong, in at most 200 characters of one line, to stand inside a sentence; the error's first line says it."""
+    return _line(error, 0)
+
+
+def short_cause(error: Exception) -> str:
+    """As ``short_error``, for OpenVINO: its last line tells the cause, and those before tell where in its source."""
+    return _line(error, -1)
+
+
+def _line(error: Exception, number: int) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[number][:200].rstrip(".") if lines else type(error).__name__

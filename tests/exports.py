@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from fastdraft_core.export.formats import ExportOptions, export
-from fastdraft_core.runtimes.torch.loading import local_folder
+from fastdraft_core.models.folders import local_folder
 
 
 def exported(model: str, folder: Path, form: str, weights: str = "original", target: str = "") -> Path:

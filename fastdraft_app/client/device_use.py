@@ -8,7 +8,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from fastdraft_app.text import size
+from fastdraft_core.formatting import in_bytes
 
 if TYPE_CHECKING:
     import psutil
@@ -65,7 +65,7 @@ class DeviceUse:
             with suppress(psutil.Error):
                 cpu += one.cpu_percent() / 100
                 memory += one.memory_info().rss
-        return f"process {cpu:.1f} of {psutil.cpu_count() or 1} cores, {size(memory)} resident"
+        return f"process {cpu:.1f} of {psutil.cpu_count() or 1} cores, {in_bytes(memory)} resident"
 
 
 def accelerator(device: str) -> str:
@@ -92,7 +92,7 @@ def _told(fields: list[str]) -> str:
     with suppress(ValueError):
         parts.append(f"{_number(busy):.0f} % busy")
     with suppress(ValueError):
-        parts.append(f"{size(_number(used) * 2**20)} of {size(_number(total) * 2**20)}")
+        parts.append(f"{in_bytes(_number(used) * 2**20)} of {in_bytes(_number(total) * 2**20)}")
     with suppress(ValueError):
         parts.append(f"{_number(power):.0f} W")
     return ", ".join(parts)

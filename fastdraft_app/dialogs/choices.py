@@ -16,8 +16,8 @@ from pathlib import Path
 from fastdraft_app.history import read_history
 from fastdraft_app.live import recordings
 from fastdraft_app.settings.settings import OFF
-from fastdraft_app.text import count
 from fastdraft_core import places
+from fastdraft_core.formatting import count
 from fastdraft_core.models.catalog import DEMO, ModelEntry, bundled_models, cached_models, models_in
 from fastdraft_core.models.published import PUBLISHED, TARGETS
 

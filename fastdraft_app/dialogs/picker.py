@@ -18,8 +18,8 @@ from textual.worker import get_current_worker
 
 from fastdraft_app.dialogs.choices import Group, Row, Source
 from fastdraft_app.dialogs.dialog import Dialog
-from fastdraft_app.text import elide, one_line
 from fastdraft_app.theme.palette import marks
+from fastdraft_core.formatting import elide, one_line
 
 EDGE = 2
 """Columns that a row leaves free at its right, where the scroll bar may be."""

@@ -17,12 +17,11 @@ from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.jobs.job_text import figures
 from fastdraft_app.jobs.stage_bar import progress_words, stage_bar
 from fastdraft_app.jobs.uses import FOLDER_BINDINGS, JobUses
-from fastdraft_app.text import one_line
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.banner import Banner
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.jobs.describe import in_bytes
+from fastdraft_core.formatting import in_bytes, one_line
 from fastdraft_core.jobs.view import JobView
 
 POLL_SECONDS = 1.0

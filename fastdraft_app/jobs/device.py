@@ -9,8 +9,8 @@ from textual.timer import Timer
 
 from fastdraft_app.client.device_use import DeviceUse
 from fastdraft_app.jobs.base import JobsBase
-from fastdraft_app.text import one_line
 from fastdraft_app.widgets.line import TextLine
+from fastdraft_core.formatting import one_line
 
 ASK_SECONDS = 2.0
 

@@ -21,12 +21,12 @@ from fastdraft_app.jobs.job_series import acceptance_series, loss_series, rate_s
 from fastdraft_app.jobs.job_text import evaluation_table, samples
 from fastdraft_app.jobs.log_pane import LogPane
 from fastdraft_app.jobs.uses import USE_BINDINGS
-from fastdraft_app.text import one_line
 from fastdraft_app.widgets.banner import Banner
 from fastdraft_app.widgets.chart import Chart, legend
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine
-from fastdraft_core.jobs.describe import in_bytes, last_sign
+from fastdraft_core.formatting import in_bytes, one_line
+from fastdraft_core.jobs.describe import last_sign
 from fastdraft_core.jobs.processes import LOG
 from fastdraft_core.jobs.view import JobView
 

@@ -7,10 +7,9 @@ from datetime import datetime
 
 from textual.content import Content
 
-from fastdraft_app.text import elide, one_line, percent, safe
 from fastdraft_app.theme.palette import Marks
 from fastdraft_core.events import Sampled
-from fastdraft_core.jobs.describe import in_bytes
+from fastdraft_core.formatting import elide, in_bytes, one_line, percent, safe
 from fastdraft_core.jobs.view import JobView
 from fastdraft_core.models.paper import ACCEPTANCE, SETTING, TASKS
 

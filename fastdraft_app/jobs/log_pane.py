@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from textual.widgets import Log
 
-from fastdraft_app.text import one_line
+from fastdraft_core.formatting import one_line
 
 MOST_LINES = 10_000
 EMPTY = "log.txt is empty, or not there yet"

@@ -18,11 +18,11 @@ from fastdraft_app.jobs.job_screen import JobScreen
 from fastdraft_app.jobs.job_series import loss_series
 from fastdraft_app.jobs.job_text import acceptance_words, when
 from fastdraft_app.jobs.uses import USE_BINDINGS
-from fastdraft_app.text import one_line
 from fastdraft_app.widgets.banner import Banner
 from fastdraft_app.widgets.chart import Chart
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine, first_fitting
+from fastdraft_core.formatting import one_line
 from fastdraft_core.jobs.view import JobView
 
 NO_JOBS = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.cells import cell_len
 from textual.content import Content
 
-from fastdraft_app.text import count, percent
 from fastdraft_app.theme.palette import Marks
 from fastdraft_app.widgets.gauges import bar
+from fastdraft_core.formatting import count, percent
 from fastdraft_core.jobs.view import JobView, StageView
 
 _LEAST = 6

@@ -16,7 +16,7 @@ from fastdraft_app.dialogs.exporting import export
 from fastdraft_app.messages import SettingsChanged
 from fastdraft_app.settings.settings import Changes
 from fastdraft_app.terminal.clipboard import copy
-from fastdraft_core.jobs.describe import in_bytes
+from fastdraft_core.formatting import in_bytes
 from fastdraft_core.jobs.view import JobView
 
 USE_BINDINGS: list[BindingType] = [

@@ -10,11 +10,11 @@ from pathlib import Path
 from fastdraft_app.live.recordings import machine_words
 from fastdraft_app.live.replay import MODES, Recording, Track
 from fastdraft_app.settings.settings import OFF, Settings
-from fastdraft_app.text import count, percent, safe
 from fastdraft_app.theme.palette import glyph
 from fastdraft_core import places
 from fastdraft_core.events import Block, Compared, ModelCard, PairLoaded, RunMetrics, encode
 from fastdraft_core.files import write_atomic
+from fastdraft_core.formatting import count, percent, safe
 from fastdraft_core.recordings import Recorded
 
 EXPORTS = {

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from textual.content import Content
 
 from fastdraft_app.live.replay import Figures
-from fastdraft_app.text import percent, size
 from fastdraft_app.theme.palette import Marks
 from fastdraft_app.widgets.gauges import (
     GaugeState,
@@ -24,6 +23,7 @@ from fastdraft_app.widgets.gauges import (
 )
 from fastdraft_app.widgets.line import fields, first_fitting
 from fastdraft_app.widgets.spark import peak, spark
+from fastdraft_core.formatting import in_bytes, percent
 
 _PITCH = 4
 _POSITION_LABEL = 12
@@ -139,7 +139,7 @@ def _engine_rows(state: GaugeState, width: int, name: int, value: int, mark: Mar
     memory, cores = state.load.memory, state.load.cores
     room = max(width - name - value, 4)
     rows = (
-        ("engine", f"{size(memory[-1])} memory" if memory else "-", memory, peak(memory)),
+        ("engine", f"{in_bytes(memory[-1])} memory" if memory else "-", memory, peak(memory)),
         ("", f"{percent(cores[-1])} CPU" if cores else "-", cores, max(1.0, peak(cores))),
     )
     return [

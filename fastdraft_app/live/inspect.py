@@ -17,7 +17,7 @@ from fastdraft_app.live.status import RUN_NAMES
 from fastdraft_app.live.token_moves import FIRST
 from fastdraft_app.live.token_view import TokenView
 from fastdraft_app.terminal.copying import copy
-from fastdraft_app.text import safe
+from fastdraft_core.formatting import safe
 
 WAIT = "The tokens can be inspected when the runs have been timed."
 NOTHING = "There is no speculative run to inspect. Press r to run, or d for a draft."

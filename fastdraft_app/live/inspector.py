@@ -9,10 +9,10 @@ from textual.containers import Vertical
 from textual.content import Content
 
 from fastdraft_app.live.inspection import Facts, probability, processing, verdict, whereabouts
-from fastdraft_app.text import elide, one_line
 from fastdraft_app.theme.palette import STATES, Marks, marks
 from fastdraft_app.widgets.line import TextLine, fields, first_fitting
 from fastdraft_core.events import Candidate, Opinion
+from fastdraft_core.formatting import elide, one_line
 
 TOP = 5
 LABEL = 9

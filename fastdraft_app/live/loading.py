@@ -8,8 +8,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from fastdraft_app.live.session import LoadStep
-from fastdraft_app.text import elide, one_line, percent
 from fastdraft_app.theme.palette import Marks
+from fastdraft_core.formatting import elide, one_line, percent
 
 WIDTH = 58
 

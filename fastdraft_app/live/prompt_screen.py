@@ -18,8 +18,8 @@ from fastdraft_app.dialogs.choices import file_source
 from fastdraft_app.dialogs.dialog import Dialog
 from fastdraft_app.dialogs.picker import PickerScreen
 from fastdraft_app.live.prompts import Preset, read_prompt
-from fastdraft_app.text import elide, one_line
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.formatting import elide, one_line
 
 EARLIER = "earlier"
 TITLE_WIDTH = 40

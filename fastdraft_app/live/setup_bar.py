@@ -5,10 +5,10 @@ from __future__ import annotations
 from textual.content import Content
 
 from fastdraft_app.settings.settings import Settings
-from fastdraft_app.text import count, elide, one_line
 from fastdraft_app.theme.palette import Marks
 from fastdraft_app.widgets.line import fields, first_fitting
 from fastdraft_core.events import ModelCard, PairLoaded
+from fastdraft_core.formatting import count, elide, one_line
 
 _SHORT_DTYPES = {"bfloat16": "bf16", "float32": "f32", "float16": "f16"}
 

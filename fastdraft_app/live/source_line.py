@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from fastdraft_app.text import elide, one_line
 from fastdraft_app.theme.palette import Marks
 from fastdraft_app.widgets.line import fields, first_fitting
+from fastdraft_core.formatting import elide, one_line
 
 
 def source(machine: str, speed: str, remark: str, width: int, mark: Marks) -> Content:

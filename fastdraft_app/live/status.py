@@ -5,10 +5,10 @@ from __future__ import annotations
 from textual.content import Content
 
 from fastdraft_app.live.session import Phase, Session
-from fastdraft_app.text import one_line
 from fastdraft_app.theme.palette import Marks
 from fastdraft_app.widgets.gauges import bar
 from fastdraft_app.widgets.line import first_fitting
+from fastdraft_core.formatting import one_line
 
 RUN_NAMES = {"ar": "autoregressive", "sd": "speculative"}
 REPLAYED = "measured one after the other, replayed together"

@@ -24,8 +24,8 @@ from textual.strip import Strip
 from fastdraft_app.live.replay import Piece, Place
 from fastdraft_app.live.token_layout import NO_PIECE, Layout, Line, Mark
 from fastdraft_app.live.token_moves import index_of, moved, picked
-from fastdraft_app.text import safe
 from fastdraft_app.theme.palette import look, marks, token_style
+from fastdraft_core.formatting import safe
 
 INLINE = ("rejected", "discarded", "pending")
 """Kinds whose line ends are shown as signs: they are not, or not yet, part of the text."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from fastdraft_app.text import count, elide, one_line, size
 from fastdraft_app.theme.palette import Marks
+from fastdraft_core.formatting import count, elide, in_bytes, one_line
 from fastdraft_core.models.local_models import ShelfModel, drafts_for, memory, targets_for
 
 _NAMED = 12
@@ -18,7 +18,7 @@ def model_row(model: ShelfModel, width: int, mark: Marks) -> Content:
     parameters = count(model.parameters) if model.parameters else "?"
     return row(
         model.name,
-        (kind(model), parameters, f"{model.entry.vocab_size or '?'}", size(model.entry.weight_bytes)),
+        (kind(model), parameters, f"{model.entry.vocab_size or '?'}", in_bytes(model.entry.weight_bytes)),
         width,
         mark,
     )
@@ -49,14 +49,14 @@ def kind(model: ShelfModel) -> str:
 def model_words(model: ShelfModel, models: Sequence[ShelfModel]) -> Content:
     """All about one model: what it is, what it needs, what fits."""
     tokens = f"{model.num_tokens:,} tokens" if model.tokenizer else "no readable tokenizer.json"
-    needs = ", ".join(f"{name} {size(needed)}" for name, needed in memory(model).items())
+    needs = ", ".join(f"{name} {in_bytes(needed)}" for name, needed in memory(model).items())
     lines = [
         fact("what", f"{model.entry.architecture}, {model.place}"),
         fact("where", str(model.folder)),
         fact(
             "weights", f"{model.parameters:,} parameters" if model.parameters else "unknown: its headers cannot be read"
         ),
-        fact("on disk", size(model.entry.weight_bytes)),
+        fact("on disk", in_bytes(model.entry.weight_bytes)),
         fact("in memory", f"{needs} (modelled)" if needs else "unknown"),
         fact("vocabulary", f"{model.entry.vocab_size or '?'} logits, tokenizer: {tokens}"),
         Content(""),

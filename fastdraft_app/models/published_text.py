@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from textual.content import Content
 
 from fastdraft_app.models.model_text import fact, row
-from fastdraft_app.text import count, elide, size
 from fastdraft_app.theme.palette import Marks
+from fastdraft_core.formatting import count, elide, in_bytes
 from fastdraft_core.models.local_models import BYTES_A_WEIGHT
 from fastdraft_core.models.published import PUBLISHED, KnownTarget, Published
 
@@ -31,7 +31,7 @@ def published_row(published: Published, width: int, here: bool, mark: Marks) -> 
 def target_words(target: KnownTarget, here: bool) -> Content:
     """A known target and how to get it."""
     needs = (
-        ", ".join(f"{name} {size(target.parameters * bytes_)}" for name, bytes_ in BYTES_A_WEIGHT.items())
+        ", ".join(f"{name} {in_bytes(target.parameters * bytes_)}" for name, bytes_ in BYTES_A_WEIGHT.items())
         if target.parameters
         else ""
     )

@@ -25,12 +25,12 @@ from fastdraft_app.models.model_text import model_heading, model_row, model_word
 from fastdraft_app.models.partners import HOW, Known, known_acceptance, pair
 from fastdraft_app.models.published_text import published_row, published_words, target_row, target_words
 from fastdraft_app.models.sources import SOURCE_BINDINGS, ModelSources, shelf_folders
-from fastdraft_app.text import one_line, size
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_app.widgets.model_list import ModelList
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.formatting import in_bytes, one_line
 from fastdraft_core.jobs.folder import size as folder_size
 from fastdraft_core.models.local_models import ShelfModel, delete, doomed, shelf
 from fastdraft_core.models.published import PUBLISHED, TARGETS, KnownTarget, Published
@@ -175,7 +175,7 @@ class ModelsScreen(ModelSources):
         told = (
             self.download_words
             or self._activity
-            or f"{len(self._models)} on this machine, {size(self._disk())} of weights"
+            or f"{len(self._models)} on this machine, {in_bytes(self._disk())} of weights"
         )
         self.query_one("#title", TextLine).show(Content.assemble(("Models  ", "bold"), one_line(told, " ", " ")))
 
@@ -262,7 +262,7 @@ class ModelsScreen(ModelSources):
             if agreed:
                 self._delete(model)
 
-        sentence = f"{folder} with {size(folder_size(folder))} is deleted from this machine. This cannot be undone."
+        sentence = f"{folder} with {in_bytes(folder_size(folder))} is deleted from this machine. This cannot be undone."
         self.app.push_screen(ConfirmScreen(f"Delete {model.name}?", sentence, "delete"), answered)
 
     @work(thread=True, group="delete")

@@ -12,8 +12,8 @@ from fastdraft_app.dialogs.choices import download_source, expanded, folder_sour
 from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.dialogs.picker import PickerScreen
 from fastdraft_app.history import read_history, remember_folder
-from fastdraft_app.text import percent, size
 from fastdraft_core import places
+from fastdraft_core.formatting import in_bytes, percent
 
 SOURCE_BINDINGS: list[BindingType] = [
     Binding("b", "download", "download", id="models.download", tooltip="bring a model from the hub; while one comes: stop it"),
@@ -47,7 +47,11 @@ class ModelSources(Screen[None]):
         told = self.downloader.told
         if not self.downloader.name:
             return ""
-        done = f": {size(told.done)} of {size(told.total)}, {percent(told.done / told.total)}" if told.total else ""
+        done = (
+            f": {in_bytes(told.done)} of {in_bytes(told.total)}, {percent(told.done / told.total)}"
+            if told.total
+            else ""
+        )
         return f"{told.what}{done}; b stops it"
 
     def action_download(self) -> None:

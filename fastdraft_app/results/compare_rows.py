@@ -8,9 +8,9 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from fastdraft_app.results.surface import made, title
-from fastdraft_app.text import elide, one_line, short
 from fastdraft_app.theme.palette import Marks
 from fastdraft_core.events import PointMeasured
+from fastdraft_core.formatting import elide, one_line, short
 from fastdraft_core.results.compare import Difference
 from fastdraft_core.results.store import Result
 

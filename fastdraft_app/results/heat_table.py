@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from textual.content import Content
 
 from fastdraft_app.results.surface import METRICS, Metric, Place, best, recommended
-from fastdraft_app.text import count, elide, one_line, short
 from fastdraft_app.theme.palette import SERIES, Marks
 from fastdraft_core.events import ModelCard
+from fastdraft_core.formatting import count, elide, one_line, short
 from fastdraft_core.results.store import Result
 
 CELL = 7

@@ -9,9 +9,9 @@ from itertools import pairwise
 from rich.text import Text
 from textual.content import Content
 
-from fastdraft_app.text import short
 from fastdraft_app.theme.palette import MUTED, SERIES
 from fastdraft_app.widgets.plot import Plot, put_ticks, ticks
+from fastdraft_core.formatting import short
 from fastdraft_core.results.panels import Mark, Panel, Series
 
 _ROWS_A_TICK = 3

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from fastdraft_app.text import elide, one_line, percent, short
 from fastdraft_app.theme.palette import Marks
 from fastdraft_app.widgets.line import fields, first_fitting
 from fastdraft_core.events import PointMeasured, PointPredicted
 from fastdraft_core.events.sweeping import PointKey
+from fastdraft_core.formatting import elide, one_line, percent, short
 from fastdraft_core.results.store import Result
 
 

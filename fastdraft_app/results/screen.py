@@ -21,10 +21,10 @@ from fastdraft_app.results.points import resume, write_export
 from fastdraft_app.results.stored_sweeps import Kept, kept
 from fastdraft_app.results.sweep_view import plain_words
 from fastdraft_app.settings.preferences import Preferences
-from fastdraft_app.text import elide
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine
+from fastdraft_core.formatting import elide
 from fastdraft_core.results.store import Result
 
 EDGE = 3

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from fastdraft_app.text import short
 from fastdraft_core.events import PointMeasured, PointPredicted
 from fastdraft_core.events.sweeping import PointKey
+from fastdraft_core.formatting import short
 from fastdraft_core.results.store import Result
 
 

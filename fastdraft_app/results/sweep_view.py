@@ -13,10 +13,10 @@ from fastdraft_app.results.heat_table import heat_rows
 from fastdraft_app.results.panel_chart import PanelChart
 from fastdraft_app.results.point_line import point_line
 from fastdraft_app.results.surface import METRICS, Place, words
-from fastdraft_app.text import one_line
 from fastdraft_app.theme.palette import Look, Marks, look, marks
 from fastdraft_app.widgets.figure_rows import FigureRows
 from fastdraft_app.widgets.line import TextLine, first_fitting
+from fastdraft_core.formatting import one_line
 from fastdraft_core.results.panels import figures
 from fastdraft_core.results.store import Result
 

@@ -7,10 +7,10 @@ from textual.content import Content
 from fastdraft_app.settings.settings import Settings
 from fastdraft_app.sweep.session import SweepPhase, SweepSession, complete
 from fastdraft_app.sweep.setup import drafts_of
-from fastdraft_app.text import elide, one_line, short
 from fastdraft_app.theme.palette import Marks
 from fastdraft_app.widgets.gauges import bar
 from fastdraft_app.widgets.line import fields, first_fitting
+from fastdraft_core.formatting import elide, one_line, short
 from fastdraft_core.results.store import Result
 
 _BAR = 16

@@ -9,9 +9,9 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from fastdraft_app.system.machine import counts
-from fastdraft_app.text import elide, one_line
 from fastdraft_app.theme.palette import Marks
 from fastdraft_core.events import Check, CheckStatus
+from fastdraft_core.formatting import elide, one_line
 
 STYLES = {"ok": "$success", "warn": "$warning", "fail": "$error", "": "$muted"}
 _WORDS = {"ok": "fine", "warn": "a warning", "fail": "broken"}

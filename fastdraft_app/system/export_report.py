@@ -9,9 +9,9 @@ from pathlib import Path
 
 from fastdraft_app.live.export import export_folder, free_name
 from fastdraft_app.settings.settings import Settings
-from fastdraft_app.text import safe
 from fastdraft_core.events import Check, encode
 from fastdraft_core.files import write_atomic
+from fastdraft_core.formatting import safe
 
 EXPORTED = {
     "txt": "plain text: every check with its advice",

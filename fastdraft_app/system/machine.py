@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fastdraft_app.text import percent
 from fastdraft_core.events import Check, CheckStatus
+from fastdraft_core.formatting import percent
 
 BUSY = 0.2
 """The share of all cores from which other work disturbs a measurement of the memory, as in ``bandwidth.py``."""

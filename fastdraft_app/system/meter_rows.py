@@ -5,12 +5,11 @@ from __future__ import annotations
 from textual.content import Content
 
 from fastdraft_app.system.machine import Reading, idle_words
-from fastdraft_app.text import elide, one_line, percent
 from fastdraft_app.theme.palette import Marks
 from fastdraft_app.widgets.gauges import bar, label
 from fastdraft_app.widgets.line import fields, first_fitting
 from fastdraft_app.widgets.spark import spark
-from fastdraft_core.jobs.describe import in_bytes
+from fastdraft_core.formatting import elide, in_bytes, one_line, percent
 
 _LABEL = 11
 _BAR, _SHORTEST_BAR = 30, 4

@@ -30,7 +30,6 @@ from fastdraft_app.system.export_report import EXPORTED, as_text, export_report
 from fastdraft_app.system.machine import Reading, age, disturbance, gravest, merged
 from fastdraft_app.system.meter_rows import short_rows, tall_rows
 from fastdraft_app.terminal.copying import copy
-from fastdraft_app.text import one_line
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.banner import Banner
 from fastdraft_app.widgets.figure_rows import FigureRows
@@ -39,6 +38,7 @@ from fastdraft_app.widgets.line import TextLine
 from fastdraft_app.widgets.model_list import ModelList
 from fastdraft_core import places
 from fastdraft_core.events import Check
+from fastdraft_core.formatting import one_line
 
 POLL_SECONDS = 1.0
 """Between two looks at what the machine does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
-from fastdraft_app.text import one_line
+from fastdraft_core.formatting import one_line
 
 
 class Banner(Static):

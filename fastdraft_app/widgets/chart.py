@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from rich.text import Text
 from textual.content import Content
 
-from fastdraft_app.text import count, elide, one_line
 from fastdraft_app.theme.palette import SERIES, marks
 from fastdraft_app.widgets.plot import Plot, put_ticks, round_numbers
 from fastdraft_app.widgets.spark import spark
+from fastdraft_core.formatting import count, elide, one_line
 
 Point = tuple[float, float]
 _CELLS_A_MARK = 10

@@ -9,11 +9,11 @@ from textual.content import Content
 
 from fastdraft_app.live.replay import NO_FIGURES, Figures
 from fastdraft_app.live.time_buckets import Slice
-from fastdraft_app.text import percent, size
 from fastdraft_app.theme.palette import Marks
 from fastdraft_app.widgets.line import fields, first_fitting
 from fastdraft_app.widgets.spark import peak, spark
 from fastdraft_core.events import BlockCost
+from fastdraft_core.formatting import in_bytes, percent
 
 LABEL_WIDTH = 15
 _SHORT_LABEL_WIDTH = 9
@@ -174,7 +174,7 @@ def engine_words(load: Load) -> Content | None:
     if not load.memory:
         return None
     return Content.assemble(
-        ("engine ", "$muted"), size(load.memory[-1]), f" {percent(load.cores[-1])}", (" CPU", "$muted")
+        ("engine ", "$muted"), in_bytes(load.memory[-1]), f" {percent(load.cores[-1])}", (" CPU", "$muted")
     )
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import psutil
 
-from fastdraft_app.text import count, size
 from fastdraft_app.wizard.answers import Answers, parameters
 from fastdraft_app.wizard.fields import DEVICE, FIELDS, STEPS, Field
 from fastdraft_app.wizard.sources import described, origin
 from fastdraft_app.wizard.values import get_value, read
 from fastdraft_core import places
+from fastdraft_core.formatting import count, in_bytes
 from fastdraft_core.models.local_models import BYTES_A_WEIGHT, ShelfModel, drafts_for, memory
 from fastdraft_core.models.published import TARGETS, KnownTarget
 from fastdraft_core.models.weights import is_ir_alone
@@ -130,7 +130,7 @@ def _of_target(answers: Answers, known: Known) -> Iterator[str]:
         needs = memory(target)
         yield f"{target.entry.architecture}, {target.place}"
         context = f", context {target.entry.context:,} tokens" if target.entry.context else ""
-        yield f"{count(target.parameters or 0)} parameters, vocabulary {target.entry.vocab_size}{context}, {size(target.entry.weight_bytes)} on disk"
+        yield f"{count(target.parameters or 0)} parameters, vocabulary {target.entry.vocab_size}{context}, {in_bytes(target.entry.weight_bytes)} on disk"
         if needs:
             yield _room(needs["bf16"])
         yield f"{len(drafts_for(target, known.models))} drafts here fit it"
@@ -150,7 +150,7 @@ def _words_of_documented(target: KnownTarget) -> Iterator[str]:
 
 def _room(needed: float) -> str:
     free = free_memory()
-    return f"in memory {size(needed)} as bf16 (modelled); {size(free)} are free: {'enough' if needed < free else 'TOO LITTLE'}"
+    return f"in memory {in_bytes(needed)} as bf16 (modelled); {in_bytes(free)} are free: {'enough' if needed < free else 'TOO LITTLE'}"
 
 
 def _of_device(answers: Answers, known: Known) -> Iterator[str]:
@@ -182,7 +182,7 @@ def _of_draft(answers: Answers, known: Known) -> Iterator[str]:
         return
     number = parameters(shape, vocabulary)
     table = vocabulary * shape.hidden_size * (1 if shape.tie_embeddings else 2)
-    yield f"{number:,} parameters ({table / number:.0%} of them embedding and head), {size(2 * number)} as bf16"
+    yield f"{number:,} parameters ({table / number:.0%} of them embedding and head), {in_bytes(2 * number)} as bf16"
     if weights:
         yield f"c = {number / weights:.3f} of the target's parameters (modelled; the measured c counts time)"
         name = answers.text(FIELDS["target"]).strip()
@@ -194,7 +194,7 @@ def _of_places(answers: Answers, known: Known) -> Iterator[str]:
     name = answers.text(FIELDS["name"]).strip()
     yield f"Job and checkpoints: {places.jobs() / name}"
     yield f"Finished model: {places.jobs() / name / 'model'}"
-    yield f"{size(free_disk())} are free there"
+    yield f"{in_bytes(free_disk())} are free there"
     yield "Held-out loss and expected acceptance are measured during each stage; real acceptance at the end."
 
 

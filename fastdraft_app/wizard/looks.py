@@ -14,13 +14,13 @@ from textual.widgets import Static
 
 from fastdraft_app.client.preview import devices, preview
 from fastdraft_app.client.train import plan
-from fastdraft_app.text import one_line
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.wizard.answers import Answers
 from fastdraft_app.wizard.facts import Known, facts, known_problem
 from fastdraft_app.wizard.fields import FIELDS, STEPS, Field
 from fastdraft_app.wizard.samples import sample_lines
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.formatting import one_line
 from fastdraft_core.models.local_models import ShelfModel, shelf
 from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe
 

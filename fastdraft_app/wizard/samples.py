@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from fastdraft_app.text import elide, one_line
 from fastdraft_app.theme.palette import marks
 from fastdraft_core.events import Previewed
+from fastdraft_core.formatting import elide, one_line
 
 _LINES = 6
 """Lines of a sample that are shown."""

@@ -21,7 +21,6 @@ from fastdraft_app.client.train import launch, recipe_text, save_recipe, saved_r
 from fastdraft_app.dialogs.choices import Group, Row, model_source
 from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.dialogs.picker import PickerScreen
-from fastdraft_app.text import one_line
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine, first_fitting
 from fastdraft_app.wizard.answers import Answers
@@ -31,6 +30,7 @@ from fastdraft_app.wizard.slider import Slider
 from fastdraft_app.wizard.source_pages import WizardSources
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.formatting import one_line
 from fastdraft_core.jobs.folder import RECIPE, job_folders
 from fastdraft_core.training.recipe import Recipe, load_recipe
 

@@ -18,11 +18,11 @@ from textual.widgets import Button, Input, Select, Static
 from fastdraft_app.client.source import glance
 from fastdraft_app.dialogs.dialog import Dialog
 from fastdraft_app.dialogs.picker import PickerScreen
-from fastdraft_app.text import elide, one_line
 from fastdraft_app.wizard.answers import Answers
 from fastdraft_app.wizard.sources import INSTRUCTIONS, described, free_source_name, read_place, source_choices, tried
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Glanced
+from fastdraft_core.formatting import elide, one_line
 from fastdraft_core.text_sources import TextSource
 
 _PAUSE = 0.3

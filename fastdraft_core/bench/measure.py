@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fastdraft_core.bench.costs import Costs, measure_costs, predict
 from fastdraft_core.bench.interval import bootstrap
-from fastdraft_core.bench.prompts import Prompt
+from fastdraft_core.bench.tasks import Prompt
 from fastdraft_core.decoding.metrics import figures, pooled, run_totals
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from fastdraft_core.bench.drafts import Lineup, more_memory
 from fastdraft_core.bench.measure import timed_passes
-from fastdraft_core.bench.plan import BATCH, measuring_order, next_batch, settings_of
 from fastdraft_core.bench.survey import Group, Survey
 from fastdraft_core.bench.tally import Run, Tally
 from fastdraft_core.bench.tasks import Task
@@ -26,6 +25,7 @@ from fastdraft_core.events import Event, PointMeasured, RepeatDropped, SweepFini
 from fastdraft_core.events.sweeping import PointKey
 from fastdraft_core.machine.contention import disturbance, load
 from fastdraft_core.machine.meters import Energy, peak_memory
+from fastdraft_core.results.overall import overall
 from fastdraft_core.results.store import Result
 
 _MIN_REPEATS = 2
@@ -318,3 +318,40 @@ class _Sweep:
 def _over(point: PointMeasured) -> bool:
     """Whether a point has had its share of the first round: it is known well enough, or as well as other points allow."""
     return point.reached or point.repeats >= _MAX_REPEATS
+
+
+#: Points that share the autoregressive run next to them.
+BATCH = 3
+
+
+def measuring_order(speedups: Mapping[PointKey, float]) -> list[PointKey]:
+    """Predicted points, the most telling first.
+
+    Every draft's best gamma comes first, on every task, so that drafts can be compared early. Then by regret: how far a
+    point lies below the best of its own task, or its setting below the best setting overall, whichever is less.
+    """
+    means = overall(speedups)
+    best_setting = max(means.values())
+    first = {max((s for s in means if s[0] == draft), key=lambda s: means[s]) for draft, _ in means}
+    best_of: dict[tuple[str, float], float] = {}
+    for (_, _, temperature, task), speedup in speedups.items():
+        best_of[task, temperature] = max(speedup, best_of.get((task, temperature), 0.0))
+
+    def rank(key: PointKey) -> tuple[bool, float]:
+        draft, gamma, temperature, task = key
+        regret = min(best_of[task, temperature] / max(speedups[key], 1e-9), best_setting / means[draft, gamma])
+        return (draft, gamma) not in first, regret
+
+    return sorted(speedups, key=rank)
+
+
+def next_batch(order: Sequence[PointKey], finished: Iterable[PointKey]) -> list[PointKey]:
+    """The first points that are not finished and share a task and temperature."""
+    done = set(finished)
+    left = [key for key in order if key not in done]
+    return [key for key in left if key[2:] == left[0][2:]][:BATCH]
+
+
+def settings_of(keys: Iterable[PointKey]) -> str:
+    """Drafts and gammas in words."""
+    return ", ".join(f"{draft} gamma {gamma}" for draft, gamma, _, _ in keys)

@@ -7,18 +7,151 @@ task are spread evenly over its rows, so that one run differs from the next in n
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import hashlib
+import itertools
+import json
 import re
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from fastdraft_core.bench.prompts import bundled_prompts, file_prompts, not_empty
-from fastdraft_core.bench.rows import Row, file_rows, hub_rows
+from fastdraft_core import places
 from fastdraft_core.engine.pair import Pair
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import TaskCard
+
+Row = dict[str, Any]
+
+#: Rows read of a data set on the hub, from its beginning: enough to choose prompts from.
+_MOST_HUB_ROWS = 500
+_LINES = (".jsonl", ".jsonl.gz")
+
+
+def has_rows(path: Path) -> bool:
+    """Whether a file's name says that it holds rows; any other file is one text."""
+    return path.name.endswith((*_LINES, ".json"))
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, unpacked if its name ends with ``.gz``.
+
+    Raises:
+        FastdraftError: it cannot be read as text.
+    """
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        return data.decode("utf-8")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise FastdraftError(f"{path} cannot be read as text ({error}).") from error
+
+
+def file_rows(path: Path) -> list[Row]:
+    """Rows of a ``.jsonl`` (``.jsonl.gz``), or of a ``.json`` that holds a list. A bare string is the row ``{"text": …}``.
+
+    Raises:
+        FastdraftError: the file cannot be read, or holds something else; the message names the line.
+    """
+    text = read_text(path)
+    if path.name.endswith(_LINES):
+        # Not splitlines, which also ends a line at characters that a JSON string may hold, such as U+2028.
+        lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+        rows = [_row(_json(line, f"{path}, line {n}"), f"{path}, line {n}") for n, line in lines]
+    else:
+        items = _json(text, str(path))
+        rows = [_row(item, f"{path}, row {n}") for n, item in enumerate(items, 1)] if isinstance(items, list) else []
+    if not rows:
+        raise FastdraftError(f"{path} holds no rows; give a file with one JSON object a line, or a list of them.")
+    return rows
+
+
+def hub_rows(dataset: str, config: str | None, split: str) -> list[Row]:
+    """The first rows of a split of a data set on the hub; nothing of it runs as code.
+
+    Raises:
+        FastdraftError: it is not there or the hub cannot be reached.
+    """
+    import datasets
+
+    try:
+        stream = datasets.load_dataset(dataset, config, split=split, streaming=True)
+        return [dict(row) for row in itertools.islice(stream, _MOST_HUB_ROWS)]
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        raise FastdraftError(
+            f"The data set {dataset} cannot be read from the hub ({reason}). Check the network, or give a local file: "
+            "--task NAME=FILE."
+        ) from error
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise FastdraftError(f"{where}: this is no JSON ({error}).") from error
+
+
+def _row(item: Any, where: str) -> Row:
+    if isinstance(item, str):
+        return {"text": item}
+    if not isinstance(item, dict):
+        raise FastdraftError(f"{where}: there is neither a JSON object nor a text.")
+    return item
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A text to continue and the task it belongs to."""
+
+    task: str
+    name: str
+    text: str
+
+
+def bundled_prompts(task: str | None = None) -> list[Prompt]:
+    """The project's own prompts, all or those of one task (``code`` or ``text``).
+
+    Raises:
+        FastdraftError: there is no such task.
+    """
+    data = tomllib.loads((places.assets() / "demo" / "prompts.toml").read_text(encoding="utf-8"))
+    prompts = [Prompt(**entry) for entry in data["prompt"]]
+    chosen = [p for p in prompts if task in (None, p.task)]
+    if not chosen:
+        raise FastdraftError(f"There is no task {task!r}; bundled: {', '.join(sorted({p.task for p in prompts}))}.")
+    return chosen
+
+
+def file_prompts(path: Path, field: str = "prompt") -> list[Prompt]:
+    """Prompts of a file: every row of a ``.jsonl`` or ``.json`` (its ``field``), or any other file as one prompt.
+
+    Raises:
+        FastdraftError: the file cannot be read, a row lacks the field, or there is nothing to continue.
+    """
+    task = path.name.partition(".")[0]
+    if not has_rows(path):
+        return [Prompt(task, path.name, not_empty(read_text(path), f"The prompt of {path}"))]
+    prompts = []
+    for number, row in enumerate(file_rows(path), 1):
+        if field not in row:
+            raise FastdraftError(f"{path}, row {number}: there is no JSON object with the field {field!r}.")
+        text = not_empty(str(row[field]), f"The prompt of {path}, row {number},")
+        prompts.append(Prompt(task, f"{path.name}:{number}", text))
+    return prompts
+
+
+def not_empty(text: str, what: str) -> str:
+    """``text``; white space alone would be measured as if it were a prompt.
+
+    Raises:
+        FastdraftError: there is nothing else in it; the sentence begins with ``what``.
+    """
+    if not text.strip():
+        raise FastdraftError(f"{what} is empty; give some text to continue.")
+    return text
+
 
 _Item = TypeVar("_Item")
 

@@ -10,6 +10,7 @@ import typer
 
 from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.engine.load_options import LoadOptions
+from fastdraft_core.formatting import in_bytes
 
 if TYPE_CHECKING:
     from fastdraft_core.bench.costs import Costs
@@ -91,11 +92,9 @@ def _print_table(pair: Pair, found: list[Point], test: str, prompts: int, repeat
 
     assert pair.draft is not None
     card, draft = pair.target.card, pair.draft.card
+    print(f"target {card.name} · {card.architecture} · {card.parameters / 1e6:.2f} M · {in_bytes(card.weight_bytes)}")
     print(
-        f"target {card.name} · {card.architecture} · {card.parameters / 1e6:.2f} M · {card.weight_bytes / 2**20:.1f} MiB"
-    )
-    print(
-        f"draft  {draft.name} · {draft.architecture} · {draft.parameters / 1e6:.2f} M · {draft.weight_bytes / 2**20:.1f} MiB"
+        f"draft  {draft.name} · {draft.architecture} · {draft.parameters / 1e6:.2f} M · {in_bytes(draft.weight_bytes)}"
     )
     print(
         f"{pair.runtime} {card.precision} on {card.device}, {pair.threads} threads · {test} · {prompts} prompts x {repeats}, interleaved\n"

@@ -12,7 +12,7 @@ from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Block, Event, FirstToken, RunFinished
-from fastdraft_core.text import printable
+from fastdraft_core.formatting import safe
 
 if TYPE_CHECKING:
     from fastdraft_core.engine.pair import Pair
@@ -98,7 +98,7 @@ def _texts(event: Event) -> list[str]:
 def _write(text: str) -> None:
     # To a terminal, a model's control characters become visible pictures; a pipe gets the very text.
     if sys.stdout.isatty():
-        text = printable(text)
+        text = safe(text)
     sys.stdout.write(text)
     sys.stdout.flush()
 

@@ -33,7 +33,8 @@ def listing(context: typer.Context, json: options.Json = False) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from fastdraft_core.jobs.describe import in_bytes, state_words
+    from fastdraft_core.formatting import in_bytes
+    from fastdraft_core.jobs.describe import state_words
     from fastdraft_core.jobs.queue import look_after
     from fastdraft_core.jobs.view import list_jobs
 
@@ -150,8 +151,8 @@ def retry(name: Name) -> None:
 @jobs.command()
 def delete(name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
     """Delete a job's folder with its checkpoints, which cannot be undone; refuses one that runs or waits."""
+    from fastdraft_core.formatting import in_bytes
     from fastdraft_core.jobs import control
-    from fastdraft_core.jobs.describe import in_bytes
     from fastdraft_core.jobs.folder import size
 
     folder = control.find(name)

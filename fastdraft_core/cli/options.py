@@ -14,7 +14,7 @@ from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
 
 if TYPE_CHECKING:
-    from fastdraft_core.bench.prompts import Prompt
+    from fastdraft_core.bench.tasks import Prompt
     from fastdraft_core.engine.pair import Pair
     from fastdraft_core.training.recipe import Recipe
 
@@ -144,7 +144,7 @@ def prompts(task: str, file: Path | None, field: str) -> list[Prompt]:
     Raises:
         FastdraftError: both are given, there is no such task, or the file cannot be read or has an empty prompt.
     """
-    from fastdraft_core.bench.prompts import bundled_prompts, file_prompts
+    from fastdraft_core.bench.tasks import bundled_prompts, file_prompts
 
     refuse_both(task, file)
     return file_prompts(file, field) if file else bundled_prompts(task or None)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from fastdraft_core.cli import print_json
 from fastdraft_core.events import Planned
-from fastdraft_core.jobs.describe import in_bytes, span
+from fastdraft_core.formatting import in_bytes, span
 from fastdraft_core.training.recipe import Recipe
 
 

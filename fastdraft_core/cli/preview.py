@@ -8,7 +8,7 @@ import typer
 
 from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.events import Previewed
-from fastdraft_core.text import printable
+from fastdraft_core.formatting import safe
 
 
 @app.command()
@@ -42,6 +42,6 @@ def preview(
 
 
 def _show(sample: Previewed) -> None:
-    print(printable(sample.title))
-    print(printable("|".join(sample.tokens)))
+    print(safe(sample.title))
+    print(safe("|".join(sample.tokens)))
     print()

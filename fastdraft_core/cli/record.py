@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fastdraft_core.bench.prompts import bundled_prompts
+from fastdraft_core.bench.tasks import bundled_prompts
 from fastdraft_core.cli import app, options, talk
 from fastdraft_core.cli.generate import DEFAULT_PROMPT, read_prompt
 from fastdraft_core.engine.load_options import LoadOptions

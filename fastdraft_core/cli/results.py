@@ -11,7 +11,7 @@ import typer
 
 from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.text import printable
+from fastdraft_core.formatting import safe
 
 results = typer.Typer(
     name="results",
@@ -67,7 +67,7 @@ def list_results(json: options.Json = False) -> None:
             }
             print_json(row)
         else:
-            print(printable(f"{name}  {len(result.measured)}/{result.total} {state}  {words}"))
+            print(safe(f"{name}  {len(result.measured)}/{result.total} {state}  {words}"))
 
 
 @results.command()
@@ -89,9 +89,9 @@ def compare(first: Name, second: Name) -> None:
 
     a, b = (store.read(store.find(name)) for name in (first, second))
     found, lacking = differences(a, b), uncompared(a, b)
-    print(printable(f"A {a.plan.name}\nB {b.plan.name}\n"))
+    print(safe(f"A {a.plan.name}\nB {b.plan.name}\n"))
     for line in conditions(a.plan, b.plan):
-        print(printable(f"differs, {line}"))
+        print(safe(f"differs, {line}"))
     if not found:
         none = "The two results have no measured point in common (gamma, temperature and task)."
         raise FastdraftError(f"{none} {lacking}".rstrip())

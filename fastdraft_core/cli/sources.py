@@ -9,7 +9,7 @@ import typer
 from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Glanced
-from fastdraft_core.text import printable
+from fastdraft_core.formatting import safe
 
 
 @app.command()
@@ -44,6 +44,6 @@ def sources(
 
 def _show(found: Glanced) -> None:
     files = "data set of the hub" if found.files is None else f"{found.files:,} files"
-    print(printable(f"{found.source}: {files}; one document in {found.held_out} can be held out. The first begins:"))
-    print(printable(found.first))
+    print(safe(f"{found.source}: {files}; one document in {found.held_out} can be held out. The first begins:"))
+    print(safe(found.first))
     print()

@@ -16,12 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fastdraft_core.decoding.autoregressive import autoregressive
 from fastdraft_core.decoding.drafters import Drafter
-from fastdraft_core.decoding.records import Request
+from fastdraft_core.decoding.records import Request, Streams
 from fastdraft_core.decoding.sampling import Sampling, Verdict, process
-from fastdraft_core.decoding.speculative import Judge, lossless, speculative
-from fastdraft_core.decoding.streams import Streams
+from fastdraft_core.decoding.speculative import Judge, autoregressive, lossless, speculative
 from fastdraft_core.events import NearTie
 from fastdraft_core.runtimes.base import Runtime
 

@@ -2,12 +2,51 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from fastdraft_core.decoding.sampling import Sampling
-from fastdraft_core.decoding.streams import Streams
+
+
+class Stopwatch:
+    """Seconds of decode time; a generator pauses it around each ``yield``."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._elapsed = 0.0
+        self._since = clock()
+
+    def read(self) -> float:
+        """Seconds so far; only while the watch runs."""
+        return self._elapsed + self._clock() - self._since
+
+    def pause(self) -> None:
+        """Stand still until ``resume``."""
+        self._elapsed = self.read()
+
+    def resume(self) -> None:
+        """Go on from where ``pause`` stopped."""
+        self._since = self._clock()
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Three independent generators; ``accept`` is on the CPU, the others where the logits are."""
+
+    draft: torch.Generator
+    accept: torch.Generator
+    target: torch.Generator
+
+    @classmethod
+    def of(cls, seed: int, device: torch.device | str = "cpu") -> Streams:
+        """The streams of ``seed``: the same seed gives the same tokens on the same machine."""
+        seeds = [int(s.generate_state(1, np.uint64)[0]) & (1 << 63) - 1 for s in np.random.SeedSequence(seed).spawn(3)]
+        draft, target = torch.Generator(device).manual_seed(seeds[0]), torch.Generator(device).manual_seed(seeds[2])
+        return cls(draft, torch.Generator().manual_seed(seeds[1]), target)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,41 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from fastdraft_core.decoding.autoregressive import next_token
 from fastdraft_core.decoding.details import Observer
 from fastdraft_core.decoding.drafters import Drafter
-from fastdraft_core.decoding.records import First, Pass, Record, Request, cut
-from fastdraft_core.decoding.sampling import Sampling, Verdict, judge, judge_greedy, process
-from fastdraft_core.decoding.stopwatch import Stopwatch
-from fastdraft_core.decoding.streams import Streams
+from fastdraft_core.decoding.records import First, Pass, Record, Request, Stopwatch, Streams, cut
+from fastdraft_core.decoding.sampling import Sampling, Verdict, draw, judge, judge_greedy, process
 from fastdraft_core.runtimes.base import Runtime
+
+
+def autoregressive(target: Runtime, request: Request) -> Iterator[Record]:
+    """Decode ``request`` token by token: a ``First``, then a ``Pass`` a token."""
+    watch = Stopwatch()
+    logits = target.prefill(request.prompt)
+    stream = request.streams(logits.device).target
+    token = next_token(logits, request.sampling, stream)
+    first = First(token, watch.read())
+    yield first
+    produced, watch = 1, Stopwatch()
+    while produced < request.max_new_tokens and token not in request.stops and target.length < target.context_length:
+        begin, context = watch.read(), target.length
+        logits = target.forward([token])[0]
+        target.synchronize()
+        verified = watch.read()
+        token = next_token(logits, request.sampling, stream)
+        at = watch.read()
+        produced += 1
+        watch.pause()
+        yield Pass([], 0, 0, token, at, 0.0, verified - begin, at - verified, context)
+        watch.resume()
+
+
+def next_token(logits: torch.Tensor, sampling: Sampling, stream: torch.Generator) -> int:
+    """The token that follows, from logits ``[V]``."""
+    if sampling.greedy:
+        return int(logits.argmax())
+    return draw(process(logits[None], sampling)[0], stream)
+
 
 #: From drafted ids, draft distributions [n, V], target logits [n + 1, V], sampling and streams, a verdict.
 Judge = Callable[[list[int], torch.Tensor | None, torch.Tensor, Sampling, Streams], Verdict]

@@ -25,9 +25,10 @@ from fastdraft_core.engine.runtime_choice import (
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.machine.contention import crowded, load
 from fastdraft_core.machine.devices import choose_device, choose_dtype, choose_threads
+from fastdraft_core.models.identity import source_key
 from fastdraft_core.models.weights import is_ir_alone
 from fastdraft_core.runtimes.base import Runtime
-from fastdraft_core.runtimes.openvino.ir_cache import ir_of, source_key, takes_long
+from fastdraft_core.runtimes.openvino.ir_cache import ir_of, takes_long
 from fastdraft_core.runtimes.openvino.loading import KV_PRECISIONS, OpenVinoOptions, choose_openvino_device, load_ir
 from fastdraft_core.runtimes.torch.loading import load_model
 from fastdraft_core.runtimes.torch.runtime import TorchRuntime

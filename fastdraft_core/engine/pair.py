@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastdraft_core.decoding.autoregressive import autoregressive
 from fastdraft_core.decoding.details import Observer, Witness
 from fastdraft_core.decoding.drafters import ModelDrafter
 from fastdraft_core.decoding.metrics import Cost
 from fastdraft_core.decoding.records import Pass, Record, Request
 from fastdraft_core.decoding.sampling import Sampling
-from fastdraft_core.decoding.speculative import speculative
+from fastdraft_core.decoding.speculative import autoregressive, speculative
 from fastdraft_core.decoding.to_events import Description, events
 from fastdraft_core.decoding.token_text import Pieces
 from fastdraft_core.engine.load_options import LoadOptions
@@ -23,8 +22,8 @@ from fastdraft_core.engine.loading import Loader, Source, check_options, load_ru
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event
 from fastdraft_core.machine.devices import choose_threads
+from fastdraft_core.models.folders import load_tokenizer, local_folder
 from fastdraft_core.runtimes.base import Runtime
-from fastdraft_core.runtimes.torch.loading import load_tokenizer, local_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -12,10 +12,9 @@ import msgspec
 
 import fastdraft_core
 from fastdraft_core import files, places
-from fastdraft_core.decoding.autoregressive import autoregressive
 from fastdraft_core.decoding.drafters import ModelDrafter
 from fastdraft_core.decoding.records import Pass, Record, Request
-from fastdraft_core.decoding.speculative import speculative
+from fastdraft_core.decoding.speculative import autoregressive, speculative
 from fastdraft_core.machine.cpu import cpu_name, physical_cores
 from fastdraft_core.machine.devices import library_versions
 from fastdraft_core.runtimes.base import Runtime

@@ -13,6 +13,7 @@ from fastdraft_core.errors import FastdraftError
 from fastdraft_core.export.card import Facts, model_card, read_measured
 from fastdraft_core.files import building
 from fastdraft_core.models.catalog import DEMO
+from fastdraft_core.models.folders import load_tokenizer, local_folder
 from fastdraft_core.models.weights import is_ir
 from fastdraft_core.runtimes.openvino.conversion import (
     WeightFormat,
@@ -21,7 +22,6 @@ from fastdraft_core.runtimes.openvino.conversion import (
     needed_bytes,
     write_ir,
 )
-from fastdraft_core.runtimes.torch.loading import load_tokenizer, local_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -24,6 +24,7 @@ from fastdraft_core.events import (
     Synthesized,
     Tokenized,
 )
+from fastdraft_core.formatting import in_bytes, span
 
 if TYPE_CHECKING:
     from fastdraft_core.jobs.view import JobView
@@ -154,27 +155,6 @@ def state_words(view: JobView) -> str:
 def last_sign(view: JobView) -> str:
     """How old the newest sign of a job is that cannot be seen from here; nothing of any other."""
     return f"as of its last event, {span(max(time.time() - view.heard, 0))} ago" if view.host else ""
-
-
-def span(seconds: float) -> str:
-    """A length of time to two figures that matter: ``42 s``, ``7 min``, ``3 h 20 min``, ``2 d 5 h``."""
-    minutes = round(seconds / 60)
-    if seconds < 59.5:
-        return f"{seconds:.0f} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes // 1440} d {minutes % 1440 // 60} h"
-
-
-def in_bytes(size: float) -> str:
-    """Bytes in the unit that suits them, such as ``3.4 MiB``."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
 
 
 def _spark(values: list[float]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastdraft_core.events import Scored, Synthesized, Tokenized
-from fastdraft_core.jobs.describe import span
+from fastdraft_core.formatting import span
 from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe
 
 #: The time left follows from the median rate of so many events, about two seconds each.

@@ -11,8 +11,8 @@ import msgspec
 from fastdraft_core import places
 from fastdraft_core.files import remember, remembered
 
-#: Caches of models that name a file by its hash: the hub's blobs behind a link, and Ollama's.
-_NAMED = re.compile(r"^(?:sha256-)?(?P<hash>[0-9a-f]{64})$")
+#: Ollama names its files by their hash.
+_NAMED = re.compile(r"^sha256-([0-9a-f]{64})$")
 
 
 class _Seen(msgspec.Struct):
@@ -36,8 +36,11 @@ def file_hash(file: Path) -> str:
 
 def known_hash(file: Path) -> str:
     """The hash of the file as it is now, empty if it would have to be read for it."""
-    if named := _NAMED.match(file.resolve().name):
-        return named["hash"]
+    if named := _NAMED.match(file.name):
+        return named[1]
+    # The hub's cache names a large file by the digest of its content: no need to read gigabytes again.
+    if file.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", file.resolve().name):
+        return file.resolve().name
     seen, status = _hashes().get(str(file.resolve())), file.stat()
     same = seen and (seen.size, seen.changed) == (status.st_size, status.st_mtime_ns)
     return seen.sha256 if seen and same else ""

@@ -1,33 +1,41 @@
-"""Which weights and tokenizer a name meant: digests for a result that somebody wants to repeat."""
+"""Which weights and tokenizer a name means: digests of a model's files, each read once and remembered."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
 
-from fastdraft_core.runtimes.torch.loading import local_folder
+from fastdraft_core.models.file_hashes import file_hash
+from fastdraft_core.models.folders import local_folder
+from fastdraft_core.models.weights import has_source
 
-_FILES = ("*.safetensors", "*.bin", "*.xml", "config.json", "tokenizer.json", "tokenizer.model")
-_CHUNK = 1 << 22
+#: Part of every source key: an older conversion is not used any more when this grows.
+_FORMAT = 1
+_ALL = ("*.safetensors", "*.bin", "*.xml", "config.json", "tokenizer.json", "tokenizer.model")
+_SOURCES = ("*.safetensors", "config.json", "*.py")
+_IR = ("openvino_model.*", "config.json")
 
 
 def model_hash(name: str) -> str:
     """16 hex digits of a model's weights, configuration and tokenizer, by their files' names and contents."""
     digest = hashlib.sha256()
-    where = local_folder(name)
-    for file in sorted({path for pattern in _FILES for path in where.glob(pattern)}):
-        digest.update(f"{file.name}:{_file_hash(file)}\n".encode())
+    for file in _files(local_folder(name), _ALL):
+        digest.update(f"{file.name}:{file_hash(file)}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def _file_hash(file: Path) -> str:
-    # The hub's cache names a large file by the digest of its content: no need to read gigabytes again.
-    kept = file.resolve().name
-    if file.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", kept):
-        return kept
-    digest = hashlib.sha256()
-    with file.open("rb") as content:
-        while chunk := content.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+def source_key(folder: Path) -> str:
+    """16 hex digits that name a model by the bytes of its configuration and weights alone."""
+    digest = hashlib.sha256(str(_FORMAT).encode())
+    for file in source_files(folder):
+        digest.update(f"{file.name} {file_hash(file)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def source_files(folder: Path) -> list[Path]:
+    """The files that ``source_key`` reads."""
+    return _files(folder, _SOURCES if has_source(folder) else _IR)
+
+
+def _files(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
+    return sorted({file for pattern in patterns for file in folder.glob(pattern)})

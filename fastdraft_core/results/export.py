@@ -12,8 +12,8 @@ import msgspec
 
 from fastdraft_core.events import PointMeasured, PointPredicted, TaskCard
 from fastdraft_core.events.sweeping import PointKey
+from fastdraft_core.formatting import safe
 from fastdraft_core.results.store import Result
-from fastdraft_core.text import printable
 
 _COLUMNS = (
     "draft", "gamma", "temperature", "task", "predicted_speedup", "predicted_tau", "predicted_acceptance",
@@ -233,4 +233,4 @@ def _row(key: PointKey, guess: PointPredicted | None, point: PointMeasured | Non
 
 def _safe(text: str) -> str:
     """Text of a file for a line of Markdown, without a line or a column of its own."""
-    return printable(text).replace("\n", " ").replace("\t", " ").replace("|", "\\|")
+    return safe(text).replace("\n", " ").replace("\t", " ").replace("|", "\\|")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.runtimes.torch.loading import local_folder, refuse_code
+from fastdraft_core.models.folders import local_folder, refuse_code
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel

@@ -25,8 +25,8 @@ from fastdraft_core.engine.pair import load_runtime
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, StageAcceptance
 from fastdraft_core.machine.devices import choose_device, choose_dtype, choose_threads
+from fastdraft_core.models.folders import load_tokenizer
 from fastdraft_core.runtimes.base import Runtime
-from fastdraft_core.runtimes.torch.loading import load_tokenizer
 from fastdraft_core.training.recipe import Evaluation
 
 _PROMPT_TOKENS = 48

@@ -18,7 +18,8 @@ import msgspec
 
 from fastdraft_core.engine.pair import check_vocabularies
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.runtimes.torch.loading import load_model, load_tokenizer, local_folder
+from fastdraft_core.models.folders import load_tokenizer, local_folder
+from fastdraft_core.runtimes.torch.loading import load_model
 from fastdraft_core.training.architecture import read_config
 
 if TYPE_CHECKING:

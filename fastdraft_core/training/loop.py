@@ -7,19 +7,21 @@ compiled kernels sum in another order, so there it goes on equal to rounding.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from fastdraft_core.data.memory import memory_for
 from fastdraft_core.data.mixtures import Mixture
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Checkpointed, Evaluated, Event, StageFinished, StageStarted
-from fastdraft_core.training.batches import read_held_out, read_step
 from fastdraft_core.training.checkpoints import Trainer, load_trainer, load_weights, save_checkpoint
 from fastdraft_core.training.evaluation import Reference, accepted_share, expected_acceptance
 from fastdraft_core.training.flops import flops_per_token
@@ -27,13 +29,21 @@ from fastdraft_core.training.folders import find_checkpoint
 from fastdraft_core.training.losses import Sparse, next_token_loss
 from fastdraft_core.training.matrix_peak import matrix_peak
 from fastdraft_core.training.meter import Meter
-from fastdraft_core.training.optimizers import make_optimizers, optimizer_state, restore_optimizers
-from fastdraft_core.training.precision import mixed_precision
-from fastdraft_core.training.processes import agree, total
+from fastdraft_core.training.optimizers import (
+    learning_rate,
+    make_optimizers,
+    optimizer_state,
+    peak_learning_rate,
+    restore_optimizers,
+    set_rate,
+)
+from fastdraft_core.training.processes import agree, mixed_precision, row_shares, total
 from fastdraft_core.training.recipe import Stage, num_steps, rows_per_step, tokens_per_step
-from fastdraft_core.training.schedule import learning_rate, peak_learning_rate
-from fastdraft_core.training.step import gradients, update
 from fastdraft_core.training.stop import Interrupted, Stop
+
+if TYPE_CHECKING:
+    from fastdraft_core.data.mixtures import Mixture
+    from fastdraft_core.training.losses import Sparse
 
 _EVENT_SECONDS = 2.0
 _EVALUATION_ROWS = 64
@@ -328,3 +338,129 @@ def _refuse_other_data(run: StageRun, trainer: Trainer) -> None:
 
 def _checksums(*mixtures: Mixture) -> dict[str, str]:
     return {shard.index.source: shard.index.sha256 for mixture in mixtures for shard in mixture.shards}
+
+
+class Batch(NamedTuple):
+    """Ids and loss mask ``[rows, length + 1]``; the target's probabilities and positions where the stage asks for them."""
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+    sparse: Sparse | None
+    positions: torch.Tensor | None
+
+
+@dataclass(slots=True)
+class StepBatches:
+    """The micro-batches of this process in one step, the tokens that count in them, and the seconds that reading took."""
+
+    batches: list[Batch]
+    counted: int
+    seconds: float
+
+
+def read_step(run: StageRun, step: int, rows: int) -> StepBatches:
+    """This process's share of the ``rows`` rows of optimizer step ``step``.
+
+    Raises:
+        FastdraftError: a file of the data is gone or was cut short.
+    """
+    begin, accelerator, first = time.perf_counter(), run.accelerator, step * rows
+    _refuse_vanished(run.mixture)
+    shares, size = row_shares(rows, accelerator.num_processes, accelerator.process_index, run.stage.micro_batch)
+    batches, counted = [], 0
+    for share in shares:
+        # A process without rows of its own still takes part, with one that counts nothing.
+        start = first + max(0, min(share.start, share.stop - 1))
+        batch = _rows(run, run.mixture, start, max(first + share.stop, start + 1), size, len(share))
+        counted += int(batch.mask[:, 1:].sum())
+        batches.append(_to(batch, accelerator.device))
+    return StepBatches(batches, counted, time.perf_counter() - begin)
+
+
+def read_held_out(run: StageRun, mixture: Mixture, start: int, stop: int) -> Batch:
+    """Rows of a mixture that training never sees; without the target's probabilities."""
+    ids, mask = (torch.from_numpy(rows) for rows in mixture.rows(start, stop))
+    return _to(Batch(ids, mask, None, _positions(run, mixture, start, stop, stop - start)), run.accelerator.device)
+
+
+def _rows(run: StageRun, mixture: Mixture, start: int, stop: int, size: int, counted: int) -> Batch:
+    """Rows ``start`` to ``stop``, filled up to ``size``; only the first ``counted`` of them count."""
+    ids, mask = mixture.rows(start, stop)
+    sparse = None
+    if run.stage.loss != "ce":
+        top_ids, log_probs = mixture.probabilities(start, stop)
+        absent = np.isneginf(log_probs[..., 0])
+        log_probs[absent] = 0.0
+        mask = mask & ~absent
+        sparse = _filled(top_ids, size), _filled(log_probs, size)
+    whole = _filled(mask, size)
+    whole[counted:] = False
+    return Batch(_filled(ids, size), whole, sparse, _positions(run, mixture, start, stop, size))
+
+
+def _positions(run: StageRun, mixture: Mixture, start: int, stop: int, size: int) -> torch.Tensor | None:
+    return _filled(mixture.positions(start, stop), size) if run.stage.document_mask else None
+
+
+def _filled(rows: npt.NDArray[Any], size: int) -> torch.Tensor:
+    return torch.from_numpy(np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)]))
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    sparse = None if batch.sparse is None else (batch.sparse[0].to(device), batch.sparse[1].to(device))
+    positions = None if batch.positions is None else batch.positions.to(device)
+    return Batch(batch.ids.to(device), batch.mask.to(device), sparse, positions)
+
+
+def _refuse_vanished(mixture: Mixture) -> None:
+    """Reading a mapped file that was cut short would kill the process without a word."""
+    for shard in mixture.shards:
+        array = shard.tokens
+        if not isinstance(array, np.memmap) or array.filename is None:
+            continue
+        path = Path(str(array.filename))
+        try:
+            whole = path.stat().st_size >= array.nbytes
+        except OSError:
+            whole = False
+        if not whole:
+            raise FastdraftError(
+                f"{path} is gone or was cut short while it was being read. Delete {path.parent} and run the same command "
+                "again: the file is made anew, and training goes on from the last checkpoint."
+            )
+
+
+def gradients(run: StageRun, module: Any, data: StepBatches) -> float:
+    """Sum the gradients of the step's loss, one mean over the tokens of all processes. Returns that loss in nats."""
+    accelerator = run.accelerator
+    (counted,) = total(accelerator, data.counted)
+    # DDP takes the mean over processes; the loss is a mean over tokens, wherever they lie.
+    scale = accelerator.num_processes / max(1.0, counted)
+    summed = torch.zeros((), device=accelerator.device)
+    module.train()
+    for number, batch in enumerate(data.batches):
+        last = number + 1 == len(data.batches)
+        with contextlib.nullcontext() if last else accelerator.no_sync(module):
+            with mixed_precision(accelerator.device):
+                loss = module(*batch)
+            accelerator.backward(loss * scale)
+        summed += loss.detach()
+    (loss_sum,) = total(accelerator, float(summed))
+    return loss_sum / max(1.0, counted)
+
+
+def update(run: StageRun, optimizers: list[torch.optim.Optimizer], loss: float, rate: float) -> float:
+    """Clip the gradients and take the step. Returns their norm before clipping.
+
+    Raises:
+        FloatingPointError: loss or gradient is not finite; the weights are as they were.
+    """
+    norm = float(torch.nn.utils.clip_grad_norm_(run.model.parameters(), run.stage.clip_norm))
+    # A gradient that is not finite would spoil the weights, although this step's loss looks well.
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise FloatingPointError(f"became {loss} (gradient norm {norm})")
+    set_rate(optimizers, rate)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad()
+    return norm

@@ -17,7 +17,7 @@ from fastdraft_core import places
 from fastdraft_core.files import remember, remembered
 from fastdraft_core.machine.bandwidth import machine_id
 from fastdraft_core.machine.devices import synchronize
-from fastdraft_core.training.precision import training_dtype
+from fastdraft_core.training.processes import training_dtype
 
 _SIZES = (512, 1024, 2048, 4096, 8192)
 _LONG_ENOUGH = 0.02

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import datetime
 import platform
 import secrets
+import sys
 import time
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
@@ -15,8 +17,52 @@ import torch
 
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event
-from fastdraft_core.training.pages import keep_pages
+from fastdraft_core.machine.devices import choose_dtype
 from fastdraft_core.training.stop import Interrupted
+
+#: Of glibc's ``mallopt(3)``.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
+_NEVER, _NONE = -1, 0
+_GROWTH = 64 << 20
+
+
+def keep_pages() -> None:
+    """Tell glibc's allocator so for the rest of this process; nothing where there is another one.
+
+    Every step makes and frees the same large tensors. As separate mappings they cost a page fault for each 4 KiB, every time.
+    """
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_MMAP_MAX, _NONE)
+        mallopt(_TRIM_THRESHOLD, _NEVER)
+        mallopt(_TOP_PAD, _GROWTH)
+
+
+def training_dtype(device: str) -> torch.dtype:
+    """The format of matrix products: bfloat16 where it is native, else float32. Weights are float32 always.
+
+    Emulated bfloat16 is several times slower, and float16 would need its gradients scaled.
+    """
+    return torch.bfloat16 if choose_dtype(device) == "bfloat16" else torch.float32
+
+
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """Autocast to the device's ``training_dtype``; off where that is float32."""
+    dtype = training_dtype(device.type)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
+def training_attention(device: torch.device, *, compiled: bool) -> str:
+    """transformers' attention for training on ``device``.
+
+    Plain attention where a CPU with native bfloat16 compiles it: its products then run as bfloat16 matrix products.
+    In float32 both were equally fast when measured, and fused attention keeps no scores.
+    """
+    plain = compiled and device.type == "cpu" and training_dtype("cpu") == torch.bfloat16
+    return "eager" if plain else "sdpa"
+
 
 _T = TypeVar("_T")
 #: The others wait so long for the first process, which may have the target write for days.

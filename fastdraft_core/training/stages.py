@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, replace
@@ -13,19 +14,22 @@ from fastdraft_core.bench.tasks import BENCHMARKS, load_tasks
 from fastdraft_core.data.corpus import Corpus, kept_shard
 from fastdraft_core.data.decontamination import Overlap
 from fastdraft_core.data.download_cache import pinned
+from fastdraft_core.data.files import list_files
+from fastdraft_core.data.hub import refuse_ids
+from fastdraft_core.data.instructions import instruction_files
 from fastdraft_core.data.locks import alone
 from fastdraft_core.data.memory import memory_for
 from fastdraft_core.data.mixtures import Mixture
 from fastdraft_core.data.shards import Shard
 from fastdraft_core.data.target_logits import TargetLogits, open_target_logits, score, target_key
 from fastdraft_core.data.tokenizer import tokenizer_hash, train_tokenizer
+from fastdraft_core.data.writers import NO_VLLM
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Checkpointed, Event, Mixed, Progress
 from fastdraft_core.training.checkpoints import load_trainer
 from fastdraft_core.training.evaluation import Reference, make_reference, make_texts
 from fastdraft_core.training.folders import last_checkpoint, stage_folder
 from fastdraft_core.training.loop import StageRun, droppable, train_stage
-from fastdraft_core.training.preflight import check_ahead
 from fastdraft_core.training.processes import check_same, check_shared, first_alone, make_accelerator, together
 from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe, Stage, num_steps, rows_per_step
 from fastdraft_core.training.samples import Samples, make_samples
@@ -37,7 +41,7 @@ from fastdraft_core.training.start import (
     target_tokenizer,
 )
 from fastdraft_core.training.stop import Stop
-from fastdraft_core.training.synthetic import synthetic_shard
+from fastdraft_core.training.synthetic import chat_template, prompt_limit, synthetic_shard
 
 _MAX_HELD_OUT_ROWS = 256
 _EVERY_PROMPT = 1 << 30
@@ -272,3 +276,34 @@ def _shard(
     if source == TARGET_SOURCE:
         return (yield from synthetic_shard(recipe, corpus, tokenizer, device, held_out=held_out))
     return (yield from corpus.shard(source, tokenizer, held_out=held_out))
+
+
+def check_ahead(recipe: Recipe, folder: Path, tokenizer: Any, only: str | None) -> None:
+    """See that what the stages of the job in ``folder`` need is there, of those that have not begun; no network is asked.
+
+    Raises:
+        FastdraftError: files of a source are absent, or the target cannot write as [synthesis] asks.
+    """
+    coming = [s for name, s in recipe.stages.items() if only in (None, name) and last_checkpoint(folder, name) is None]
+    documents = {source for stage in coming for source in stage.sources}
+    section = recipe.synthesis
+    if TARGET_SOURCE in documents and section is not None:
+        chat_template(recipe, section, tokenizer)
+        prompt_limit(recipe, section)
+        if section.engine == "vllm" and importlib.util.find_spec("vllm") is None:
+            raise FastdraftError(NO_VLLM)
+        documents |= set(section.sources)
+        for name in section.instructions:
+            _check_files(recipe, name, instructions=True)
+    for name in sorted(documents):
+        _check_files(recipe, name)
+
+
+def _check_files(recipe: Recipe, name: str, *, instructions: bool = False) -> None:
+    source = recipe.sources.get(name)
+    if source is None:
+        return
+    if source.path is None:
+        refuse_ids(source)
+    else:
+        list_files(Path(source.path), instruction_files(source) if instructions else source.extensions)

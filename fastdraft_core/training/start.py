@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Progress
 from fastdraft_core.machine.devices import choose_device, choose_dtype
-from fastdraft_core.runtimes.torch.loading import load_model, load_tokenizer, local_folder
+from fastdraft_core.models.folders import load_tokenizer, local_folder
+from fastdraft_core.runtimes.torch.loading import load_model
 from fastdraft_core.runtimes.torch.runtime import context_length
 from fastdraft_core.training.architecture import model_config, new_model, read_config
 from fastdraft_core.training.folders import find_checkpoint, last_checkpoint, stage_folder
 from fastdraft_core.training.inheritance import inherited_config, inherited_model
-from fastdraft_core.training.precision import training_attention
+from fastdraft_core.training.processes import training_attention
 from fastdraft_core.training.recipe import Recipe
 
 if TYPE_CHECKING:

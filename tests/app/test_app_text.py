@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from fastdraft_app.text import count, elide, one_line, safe
+from fastdraft_core.formatting import count, elide, one_line, safe
 
 
 @pytest.mark.parametrize(

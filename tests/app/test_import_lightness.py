@@ -8,7 +8,7 @@ import sys
 import pytest
 
 HEAVY = ("torch", "transformers", "openvino", "numpy", "tokenizers", "datasets", "accelerate", "optimum", "matplotlib")
-PURE = [f"fastdraft_app{name}" for name in ("", ".cli", ".playback", ".recordings", ".replay", ".text")]
+PURE = [f"fastdraft_app{name}" for name in ("", ".cli", ".live.playback", ".live.recordings", ".live.replay", ".text")]
 
 
 def test_app_imports_no_model_library() -> None:

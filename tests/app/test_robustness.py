@@ -18,8 +18,8 @@ from fastdraft_app.client.engine import EngineClient
 from fastdraft_app.live.replay import Piece
 from fastdraft_app.live.session import Phase
 from fastdraft_app.live.token_layout import Layout
-from fastdraft_app.text import elide, one_line, safe
 from fastdraft_core import places
+from fastdraft_core.formatting import elide, one_line, safe
 from tests.terminal import Session, alive, gone
 
 from .conftest import MakeApp

@@ -9,11 +9,10 @@ import pytest
 
 from fastdraft_core.bench.costs import Costs, PacedDrafter, Probe, costs_of, measure_costs, predict
 from fastdraft_core.bench.surface import expected_blocks, predicted
-from fastdraft_core.decoding.autoregressive import autoregressive
 from fastdraft_core.decoding.drafters import ModelDrafter
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
-from fastdraft_core.decoding.speculative import speculative
+from fastdraft_core.decoding.speculative import autoregressive, speculative
 from fastdraft_core.engine.pair import Pair
 from tests.bench.letters import letters_pair
 from tests.decoding.table import pair_of_tables

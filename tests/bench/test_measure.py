@@ -8,7 +8,7 @@ import pytest
 
 from fastdraft_core.bench.costs import Costs
 from fastdraft_core.bench.measure import Sample, costs_at, measure, points
-from fastdraft_core.bench.prompts import Prompt, bundled_prompts, file_prompts
+from fastdraft_core.bench.tasks import Prompt, bundled_prompts, file_prompts
 from fastdraft_core.decoding.records import Pass
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.engine.pair import Pair

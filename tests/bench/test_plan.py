@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastdraft_core.bench.plan import BATCH, measuring_order, next_batch
+from fastdraft_core.bench.sweep import BATCH, measuring_order, next_batch
 from fastdraft_core.events.sweeping import PointKey
 
 GRID = st.dictionaries(

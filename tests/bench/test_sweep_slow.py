@@ -16,7 +16,7 @@ from fastdraft_core.bench import sweep as module
 from fastdraft_core.bench.drafts import Lineup
 from fastdraft_core.bench.sweep import sweep
 from fastdraft_core.bench.tasks import Task, file_task
-from fastdraft_core.decoding.stopwatch import Stopwatch
+from fastdraft_core.decoding.records import Stopwatch
 from fastdraft_core.events import CostsMeasured, Event, PointMeasured, TurnMeasured
 from fastdraft_core.results import store
 from fastdraft_core.results.store import Result

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fastdraft_core.bench.prompts import file_prompts
-from fastdraft_core.bench.rows import file_rows
-from fastdraft_core.bench.tasks import BENCHMARKS, PAPER, Task, file_task, load_tasks, spread
+from fastdraft_core.bench.tasks import BENCHMARKS, PAPER, Task, file_prompts, file_rows, file_task, load_tasks, spread
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.pair import Pair, load_pair
 from fastdraft_core.errors import FastdraftError

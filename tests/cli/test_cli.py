@@ -18,9 +18,9 @@ import pytest
 from fastdraft_core.cli import generate, main, options, print_json
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Block, FirstToken, Progress, RunFinished, RunStarted, decode_message
+from fastdraft_core.formatting import safe
 from fastdraft_core.machine.cpu import cpu_name
 from fastdraft_core.results import store
-from fastdraft_core.text import printable
 from tests.bench.points import measured, model, plan
 from tests.commands import Cli
 
@@ -158,7 +158,7 @@ def test_a_character_that_stdout_lacks_is_no_failure(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("code", [0x00, 0x07, 0x1B, 0x7F, 0x9B])
 def test_control_characters_become_pictures(code: int) -> None:
     """A model's text cannot move the cursor or ring the bell of a terminal."""
-    assert printable(chr(code)).isprintable()
+    assert safe(chr(code)).issafe()
 
 
 # --- refusals ----------------------------------------------------------------------------------------

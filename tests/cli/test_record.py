@@ -11,7 +11,7 @@ import pytest
 from fastdraft_app.live.playback import Playback
 from fastdraft_app.live.session import Phase
 from fastdraft_app.settings.settings import Settings
-from fastdraft_core.bench.prompts import bundled_prompts
+from fastdraft_core.bench.tasks import bundled_prompts
 from fastdraft_core.cli import main
 from fastdraft_core.engine import process
 from fastdraft_core.machine.bandwidth import Bandwidth

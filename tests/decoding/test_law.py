@@ -11,10 +11,9 @@ import torch
 
 from fastdraft_core.decoding.drafters import ModelDrafter
 from fastdraft_core.decoding.losslessness import accept_all
-from fastdraft_core.decoding.records import Request
+from fastdraft_core.decoding.records import Request, Streams
 from fastdraft_core.decoding.sampling import Sampling, Verdict, draw, judge, process, residual
 from fastdraft_core.decoding.speculative import Judge, lossless
-from fastdraft_core.decoding.streams import Streams
 from tests.decoding.conftest import OfTable, Sized, Tables
 from tests.decoding.laws import long_text, short_texts, text_distance, transition_distance
 from tests.decoding.table import TableRuntime, pair_of_tables, random_table, text_law, transition_law

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastdraft_core.decoding.records import Streams
 from fastdraft_core.decoding.sampling import Sampling, draw, draw_rows, judge, judge_greedy, process
-from fastdraft_core.decoding.streams import Streams
 from fastdraft_core.errors import FastdraftError
 from tests.decoding.table import processed
 

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from fastdraft_core.decoding import autoregressive as ar_module
+from fastdraft_core.decoding import speculative as ar_module
 from fastdraft_core.decoding import speculative as sd_module
 from fastdraft_core.decoding.drafters import ModelDrafter
-from fastdraft_core.decoding.records import First, Pass, Record, Request
-from fastdraft_core.decoding.stopwatch import Stopwatch
+from fastdraft_core.decoding.records import First, Pass, Record, Request, Stopwatch
 from tests.decoding.table import TableRuntime, random_table
 
 DRAFT_SECONDS, TARGET_SECONDS, LOOKING_SECONDS = 1.0, 10.0, 5000.0

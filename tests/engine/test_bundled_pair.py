@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from fastdraft_core import places
-from fastdraft_core.bench.prompts import bundled_prompts
+from fastdraft_core.bench.tasks import bundled_prompts
 from fastdraft_core.decoding.metrics import acceptance_rate
 from fastdraft_core.decoding.records import Pass
 from fastdraft_core.decoding.sampling import Sampling

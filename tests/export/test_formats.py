@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from fastdraft_core.bench.prompts import bundled_prompts
+from fastdraft_core.bench.tasks import bundled_prompts
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.pair import Pair, load_pair
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.export.formats import resize_vocabulary
-from fastdraft_core.runtimes.torch.loading import load_tokenizer
+from fastdraft_core.models.folders import load_tokenizer
 from tests.exports import code, exported, source_of
 from tests.folders import WIDTH, tiny_tokenizer, write_model
 from tests.runtimes.models import small_model

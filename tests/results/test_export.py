@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from fastdraft_core.bench.verdict import verdict
 from fastdraft_core.events import RepeatDropped
-from fastdraft_core.results.export import as_csv, as_json, as_markdown, printable, table
+from fastdraft_core.formatting import safe
+from fastdraft_core.results.export import as_csv, as_json, as_markdown, table
 from fastdraft_core.results.store import Result
 from tests.bench.points import measured, plan, predicted, result
 
@@ -111,5 +112,5 @@ def test_a_table_keeps_its_columns() -> None:
 @given(st.text())
 def test_nothing_unprintable_is_printed(text: str) -> None:
     """Newlines and tabs stay; every other control character becomes a sign."""
-    assert all(c.isprintable() or c in "\n\t" for c in printable(text))
-    assert len(printable(text)) == len(text)
+    assert all(c.isprintable() or c in "\n\t" for c in safe(text))
+    assert len(safe(text)) == len(text)

@@ -13,8 +13,9 @@ from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.pair import Pair, load_pair
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.models.identity import source_key
 from fastdraft_core.runtimes.openvino import ir_cache
-from fastdraft_core.runtimes.openvino.ir_cache import ir_of, is_converted, source_key
+from fastdraft_core.runtimes.openvino.ir_cache import ir_of, is_converted
 from tests.folders import tiny_target, write_model
 from tests.runtimes.models import noisy
 

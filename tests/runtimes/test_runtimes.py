@@ -9,11 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastdraft_core.decoding.autoregressive import autoregressive
 from fastdraft_core.decoding.drafters import ModelDrafter
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
-from fastdraft_core.decoding.speculative import speculative
+from fastdraft_core.decoding.speculative import autoregressive, speculative
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.runtimes.base import Runtime
 from tests.runtimes.every import RUNTIMES, on

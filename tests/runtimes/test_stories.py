@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from fastdraft_core.decoding.autoregressive import autoregressive
 from fastdraft_core.decoding.drafters import ModelDrafter
 from fastdraft_core.decoding.losslessness import accept_all, check_greedy, check_law, rounding_noise
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
-from fastdraft_core.decoding.speculative import speculative
+from fastdraft_core.decoding.speculative import autoregressive, speculative
 from tests.runtimes.every import RUNTIMES, on
 from tests.runtimes.models import noisy
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from fastdraft_core.training import loop, precision
+from fastdraft_core.training import loop, processes
 
 #: As they are before ``tiny_run`` has trainings compute in float32 and report every step.
-_REAL = precision.choose_dtype, loop._EVENT_SECONDS
+_REAL = processes.choose_dtype, loop._EVENT_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -23,4 +23,4 @@ def as_before() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(environment)
-    precision.choose_dtype, loop._EVENT_SECONDS = _REAL
+    processes.choose_dtype, loop._EVENT_SECONDS = _REAL

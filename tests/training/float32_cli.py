@@ -6,13 +6,13 @@ Where the processor has bfloat16, its rounding makes steps of the order of summa
 from __future__ import annotations
 
 from fastdraft_core.cli import main
-from fastdraft_core.training import loop, precision
+from fastdraft_core.training import loop, processes
 
 
 def exact() -> None:
     """Have this process train so."""
     loop._EVENT_SECONDS = 0.0
-    precision.choose_dtype = lambda device: "float32"
+    processes.choose_dtype = lambda device: "float32"
 
 
 if __name__ == "__main__":

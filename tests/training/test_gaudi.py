@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastdraft_core.training.batches import read_step
+from fastdraft_core.training.loop import read_step
 from fastdraft_core.training.processes import row_shares
 from tests.training.tiny import tiny_run, tiny_stage
 
@@ -41,7 +41,7 @@ from fastdraft_core.training.processes import make_accelerator
 accelerator = make_accelerator()
 import habana_frameworks.torch as bridge, torch
 from fastdraft_core.training.meter import used_memory
-from fastdraft_core.training.precision import training_attention, training_dtype
+from fastdraft_core.training.processes import training_attention, training_dtype
 device = accelerator.device
 print(bridge.MODE_AT_IMPORT, device.type, torch.distributed.get_backend(), training_dtype("hpu"), used_memory(device) >> 30,
       training_attention(device, compiled=True))

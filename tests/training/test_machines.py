@@ -19,7 +19,7 @@ from fastdraft_core.events import Step
 from fastdraft_core.jobs.folder import EVENTS
 from fastdraft_core.jobs.history import EventLog
 from fastdraft_core.jobs.run import run_job
-from fastdraft_core.training import loop, precision
+from fastdraft_core.training import loop, processes
 from fastdraft_core.training.recipe import dump_recipe
 from tests.jobs.tiny import state, tiny_recipe, write_world
 
@@ -110,7 +110,7 @@ def test_the_wizards_line_on_two_machines_is_one_training(
     assert state(folder) == "finished"
 
     monkeypatch.setattr(loop, "_EVENT_SECONDS", 0.0)
-    monkeypatch.setattr(precision, "choose_dtype", lambda device: "float32")
+    monkeypatch.setattr(processes, "choose_dtype", lambda device: "float32")
     alone = tmp_path / "alone"
     list(run_job(tiny_recipe(tmp_path / "world", steps=STEPS_TRAINED), alone))
     found, whole = figures(folder), figures(alone)

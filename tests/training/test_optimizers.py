@@ -9,8 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastdraft_core.training.muon import COEFFICIENTS, Muon, orthogonalize
-from fastdraft_core.training.optimizers import make_optimizers
+from fastdraft_core.training.optimizers import COEFFICIENTS, Muon, make_optimizers, orthogonalize
 from tests.training.tiny import tiny_run, tiny_stage
 
 

@@ -11,7 +11,7 @@ import pytest
 _FAULTS = """
 import resource
 import torch
-from fastdraft_core.training.pages import keep_pages
+from fastdraft_core.training.processes import keep_pages
 {call}
 for _ in range(30):
     torch.ones(1 << 24)

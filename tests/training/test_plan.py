@@ -12,12 +12,11 @@ from fastdraft_core.cli.plan import plan_lines
 from fastdraft_core.data.target_logits import bytes_per_token
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Planned, decode_message, encode
-from fastdraft_core.training import loop, trial
+from fastdraft_core.training import loop
 from fastdraft_core.training.flops import flops_per_token
 from fastdraft_core.training.folders import find_checkpoint
-from fastdraft_core.training.footprint import checkpoint_bytes, training_memory
 from fastdraft_core.training.matrix_peak import matrix_peak
-from fastdraft_core.training.plan import plan
+from fastdraft_core.training.plan import checkpoint_bytes, plan, training_memory
 from fastdraft_core.training.recipe import Recipe, load_recipe, parse_recipe
 from tests.runtimes.models import small_model
 from tests.training.tiny import tiny_run, tiny_stage
@@ -41,7 +40,7 @@ def small_recipe(target: str, **changes: object) -> Recipe:
 
 def test_a_papers_recipe_is_planned_without_weights(phi3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parameters that the paper's draft has, its tokens, ids of two bytes; the server is told and named as no measurement."""
-    monkeypatch.setattr(trial, "_SHORTEST", 8)
+    monkeypatch.setattr("fastdraft_core.training.plan._SHORTEST", 8)
     planned = plan(load_recipe("phi3-mini-50m", [f"target={phi3}"]), only="pt", seconds=0.01)
     assert planned.parameters == 52_107_776
     (stage,) = planned.stages
@@ -58,7 +57,7 @@ def test_a_papers_recipe_is_planned_without_weights(phi3: str, monkeypatch: pyte
 
 def test_the_time_of_writing_is_not_guessed(phi3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the target's weights nobody knows how fast it writes, and the plan says so; nothing is downloaded."""
-    monkeypatch.setattr(trial, "_SHORTEST", 8)
+    monkeypatch.setattr("fastdraft_core.training.plan._SHORTEST", 8)
     planned = plan(load_recipe("phi3-mini-50m", [f"target={phi3}"]), only="ft", seconds=0.01)
     # Half a million tokens are enough to judge by; a twentieth of these would be five millions.
     assert planned.synthesis_tokens == 100_000_000 + (1 << 19)

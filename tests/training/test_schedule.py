@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastdraft_core.training.schedule import default_learning_rate, learning_rate, peak_learning_rate
+from fastdraft_core.training.optimizers import default_learning_rate, learning_rate, peak_learning_rate
 from tests.training.tiny import tiny_stage
 
 

@@ -21,7 +21,7 @@ from fastdraft_core.data.shards import open_shard, write_shard
 from fastdraft_core.data.tokenizer import train_tokenizer
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Step, encode
-from fastdraft_core.training import loop, precision
+from fastdraft_core.training import loop, processes
 from fastdraft_core.training.architecture import model_config, new_model
 from fastdraft_core.training.recipe import ModelShape, Stage, num_steps, rows_per_step
 from fastdraft_core.training.stop import Interrupted
@@ -59,7 +59,7 @@ def tiny_run(folder: Path, stage: Stage | None = None, *, checkpoint_seconds: fl
     # Every step reports, so that runs can be compared step by step.
     loop._EVENT_SECONDS = 0.0
     # Where the processor has bfloat16, its rounding makes steps of the order of summation: no two runs could be compared.
-    precision.choose_dtype = lambda device: "float32"
+    processes.choose_dtype = lambda device: "float32"
     stage = stage or tiny_stage()
     shard_folder = folder / "shard"
     if not shard_folder.exists():

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from fastdraft_core import places
-from fastdraft_core.errors import FastdraftError
+from fastdraft_core.errors import FastdraftError, short_error
 from fastdraft_core.files import building
 from fastdraft_core.models.file_hashes import file_hash, known_hash
 from fastdraft_core.models.gguf.architectures import Config, Weight, configuration, weights_of
@@ -100,7 +100,7 @@ def _configuration(model: GgufModel) -> PreTrainedConfig:
         return AutoConfig.for_model(str(values.pop("model_type")), **values)
     # transformers checks what it is given, each architecture in its own way.
     except Exception as error:
-        raise FastdraftError(f"{model.file} has a header that transformers refuses ({_short(error)}).") from error
+        raise FastdraftError(f"{model.file} has a header that transformers refuses ({short_error(error)}).") from error
 
 
 def _refuse_wide(model: GgufModel, tokens: int, rows: int) -> None:
@@ -237,9 +237,3 @@ def _numbers(stored: np.ndarray[Any, np.dtype[np.uint8]], kind: gguf.GGMLQuantiz
 def _rotary_order(rows: int, heads: int) -> np.ndarray[Any, np.dtype[np.intp]]:
     """Which stored row each row is: pairs that llama.cpp rotates lie side by side, in transformers half a head apart."""
     return np.arange(rows).reshape(heads, rows // heads // 2, 2).swapaxes(1, 2).reshape(-1)
-
-
-def _short(error: Exception) -> str:
-    """The first line of an error, for a sentence."""
-    text = str(error).strip() or type(error).__name__
-    return " ".join(text.split())[:200].rstrip(".")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fastdraft_core.runtimes.openvino.cache import block_shape
+from fastdraft_core.runtimes.openvino.paged import block_shape
 
 
 class PagedBatch:

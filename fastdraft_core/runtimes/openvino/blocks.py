@@ -11,8 +11,7 @@ import torch
 
 from fastdraft_core.events import ModelCard
 from fastdraft_core.runtimes.base import BLOCK_READS, POINTS, Written, check_room
-from fastdraft_core.runtimes.openvino.cache import PagedCache
-from fastdraft_core.runtimes.openvino.paged import PagedPasses, fixed_input
+from fastdraft_core.runtimes.openvino.paged import PagedCache, PagedPasses, fixed_input
 from fastdraft_core.runtimes.openvino.runtime import OpenVinoRuntime
 
 _log = logging.getLogger("fastdraft.openvino")

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastdraft_core.errors import FastdraftError
+from fastdraft_core.errors import FastdraftError, short_error
 from fastdraft_core.files import building
+from fastdraft_core.models.folders import check_weights, load_tokenizer, stored_dtype
 from fastdraft_core.models.weights import MODEL_FILE
-from fastdraft_core.runtimes.torch.loading import check_weights, load_model, load_tokenizer, stored_dtype
+from fastdraft_core.runtimes.torch.loading import load_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -175,7 +176,7 @@ def _trace(model: Any, folder: Path, name: str, config: Any) -> None:
         raise
     except Exception as error:
         raise FastdraftError(
-            f"{name} ({model.config.model_type}) cannot be converted to OpenVINO: {_short(error)}. "
+            f"{name} ({model.config.model_type}) cannot be converted to OpenVINO: {short_error(error)}. "
             "It runs with --runtime torch, and --to hf exports it."
         ) from error
 
@@ -191,7 +192,7 @@ def _compress(folder: Path, name: str, config: Any) -> None:
     try:
         model = nncf.compress_weights(model, **config.quantization_config.to_nncf_dict())
     except Exception as error:
-        raise FastdraftError(f"The weights of {name} cannot be compressed: {_short(error)}.") from error
+        raise FastdraftError(f"The weights of {name} cannot be compressed: {short_error(error)}.") from error
     small = folder / "compressed.xml"
     openvino.save_model(model, small, compress_to_fp16=False)
     # The old weights are mapped into memory as long as a model uses them, and Windows replaces no such file.
@@ -230,9 +231,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         transformers_logging.set_verbosity(before)
-
-
-def _short(error: Exception) -> str:
-    """The first line of an error, for a sentence."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200].rstrip(".")

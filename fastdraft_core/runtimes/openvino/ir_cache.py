@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.models.file_hashes import file_hash, known_hash
-from fastdraft_core.models.weights import has_source, is_ir, is_ir_alone
+from fastdraft_core.models.file_hashes import known_hash
+from fastdraft_core.models.identity import source_files, source_key
+from fastdraft_core.models.weights import is_ir, is_ir_alone
 from fastdraft_core.runtimes.openvino.conversion import WeightFormat, convert
 
 #: Converting more than this for the first time takes longer than anybody waits unasked.
 _QUICK_BYTES = 2 << 30
-#: Part of every key: an older conversion is not used any more when this grows.
-_FORMAT = 1
-_SOURCES = ("*.safetensors", "config.json", "*.py")
 
 
 def ir_of(
@@ -54,7 +51,7 @@ def is_converted(folder: Path, name: str, weights: str) -> bool:
     """Whether ``ir_of`` would be quick. A file that was never read for its hash has no conversion either."""
     if is_ir_alone(folder):
         return True
-    known = all(known_hash(file) for file in _files(folder))
+    known = all(known_hash(file) for file in source_files(folder))
     return known and is_ir(_place(folder, name, WeightFormat.parse(weights or "original")))
 
 
@@ -64,22 +61,6 @@ def takes_long(folder: Path, name: str) -> bool:
     return size > _QUICK_BYTES and not is_converted(folder, name, "")
 
 
-def source_key(folder: Path) -> str:
-    """Names a model by the bytes of its configuration and weights, 16 hexadecimal digits.
-
-    Reading them takes a while once; a file is read again when its size or time of change is another.
-    """
-    digest = hashlib.sha256(str(_FORMAT).encode())
-    for file in _files(folder):
-        digest.update(f"{file.name} {file_hash(file)}\n".encode())
-    return digest.hexdigest()[:16]
-
-
 def _place(folder: Path, name: str, weights: WeightFormat) -> Path:
     short = re.sub(r"[^A-Za-z0-9.]+", "-", name.rstrip("/\\")).strip("-.")[-40:]
     return places.cache() / "openvino" / f"{short}-{source_key(folder)}-{weights.slug}"
-
-
-def _files(folder: Path) -> list[Path]:
-    weights = _SOURCES if has_source(folder) else ("openvino_model.*", "config.json")
-    return sorted({file for pattern in weights for file in folder.glob(pattern)})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from fastdraft_core import places
-from fastdraft_core.errors import FastdraftError
+from fastdraft_core.errors import FastdraftError, short_cause
 from fastdraft_core.events import ModelCard
 from fastdraft_core.machine.cpu import has_amx, logical_cores, native_bf16
 from fastdraft_core.machine.devices import choose_dtype
@@ -21,9 +21,8 @@ from fastdraft_core.models.weights import MODEL_FILE
 from fastdraft_core.runtimes.openvino import npu
 from fastdraft_core.runtimes.openvino.batch import PagedBatch
 from fastdraft_core.runtimes.openvino.blocks import BlockGraph, PagedRuntime
-from fastdraft_core.runtimes.openvino.cache import PagedCache
 from fastdraft_core.runtimes.openvino.graph import count_parameters, keep_rows, page_attention, weights_read
-from fastdraft_core.runtimes.openvino.paged import PagedPasses
+from fastdraft_core.runtimes.openvino.paged import PagedCache, PagedPasses
 from fastdraft_core.runtimes.openvino.runtime import OpenVinoRuntime, Passes
 from fastdraft_core.runtimes.openvino.stateful import StatefulPasses
 from fastdraft_core.runtimes.openvino.unrolled import unroll
@@ -137,7 +136,9 @@ def load_batch(folder: Path, name: str, options: OpenVinoOptions, *, trust_remot
         batch.begin([1])
         batch.read([0], [[0]])
     except RuntimeError as error:
-        raise FastdraftError(f"OpenVINO cannot write many sequences at once with {name}: {_short(error)}.") from error
+        raise FastdraftError(
+            f"OpenVINO cannot write many sequences at once with {name}: {short_cause(error)}."
+        ) from error
     return batch
 
 
@@ -153,7 +154,7 @@ def _paged(model: Any, options: OpenVinoOptions, context: int, name: str) -> tup
         passes = PagedPasses(compiled, PagedCache(compiled, context))
         passes.read([0], past=0, keep=1)
     except RuntimeError as error:
-        _log.info("%s keeps its keys and values inside the model: %s", name, _short(error))
+        _log.info("%s keeps its keys and values inside the model: %s", name, short_cause(error))
         return None
     return compiled, passes
 
@@ -187,7 +188,7 @@ def _stateful(model: Any, options: OpenVinoOptions, config: PretrainedConfig, na
     try:
         compiled = _core().compile_model(model, options.device.upper(), properties)
     except RuntimeError as error:
-        raise FastdraftError(f"OpenVINO cannot run {name} on {options.device}: {_short(error)}") from error
+        raise FastdraftError(f"OpenVINO cannot run {name} on {options.device}: {short_cause(error)}") from error
     entries = sum(math.prod(s.get_length() for s in shape if s.is_static) for shape in states)
     kv_bytes = entries * _BITS.get(_precision(compiled, "KV_CACHE_PRECISION"), 16) // 8
     if on_npu:
@@ -234,7 +235,7 @@ def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code).get_text_config()
     except Exception as error:
-        raise FastdraftError(f"transformers cannot read {folder / 'config.json'}: {_short(error)}") from error
+        raise FastdraftError(f"transformers cannot read {folder / 'config.json'}: {short_cause(error)}") from error
 
 
 def _with_safe_threads(options: OpenVinoOptions, config: PretrainedConfig) -> OpenVinoOptions:
@@ -271,7 +272,7 @@ def _read_model(folder: Path, name: str) -> Any:
         return _core().read_model(folder / MODEL_FILE)
     except RuntimeError as error:
         raise FastdraftError(
-            f"{folder / MODEL_FILE} of {name} is truncated or damaged ({_short(error)}). Convert or download it again."
+            f"{folder / MODEL_FILE} of {name} is truncated or damaged ({short_cause(error)}). Convert or download it again."
         ) from error
 
 
@@ -303,9 +304,3 @@ def _core() -> Any:
     import openvino as ov
 
     return ov.Core()
-
-
-def _short(error: Exception) -> str:
-    """The last line of an OpenVINO error tells the cause; the others where its source lies."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200].rstrip(".") if lines else type(error).__name__
