@@ -18,7 +18,16 @@ from fastdraft_app.live import recordings
 from fastdraft_app.settings.settings import OFF
 from fastdraft_core import places
 from fastdraft_core.formatting import count
-from fastdraft_core.models.catalog import DEMO, ModelEntry, bundled_models, cached_models, models_in
+from fastdraft_core.models.catalog import (
+    DEMO,
+    ModelEntry,
+    bundled_models,
+    cached_models,
+    llama_cpp_models,
+    lm_studio_models,
+    models_in,
+    ollama_models,
+)
 from fastdraft_core.models.published import PUBLISHED, TARGETS
 
 _MOST_FILES = 500
@@ -60,6 +69,9 @@ def model_source(*, drafts: bool, vocab_size: int | None = None) -> Source:
             Group("bundled", [_model_row(entry, vocab_size) for entry in bundled]),
             Group("used before, and beside them", [_model_row(entry, vocab_size) for entry in _used_before()]),
             Group("Hugging Face cache", [_model_row(entry, vocab_size) for entry in cached_models()]),
+            Group("Ollama", [_model_row(entry, vocab_size) for entry in ollama_models()]),
+            Group("LM Studio", [_model_row(entry, vocab_size) for entry in lm_studio_models()]),
+            Group("llama.cpp cache", [_model_row(entry, vocab_size) for entry in llama_cpp_models()]),
         ]
         return [*groups, Group("no draft", [Row(OFF, OFF, "speculation off")])] if drafts else groups
 
@@ -69,9 +81,9 @@ def model_source(*, drafts: bool, vocab_size: int | None = None) -> Source:
         if not typed:
             return found
         inside = [_model_row(entry, vocab_size) for entry in models_in(expanded(typed), 1)]
-        groups = [Group(f"in {typed}", inside), *_paths(typed, None), *found]
+        groups = [Group(f"in {typed}", inside), *_paths(typed, ".gguf"), *found]
         listed = any(row.value == typed for group in groups for row in group.rows)
-        return groups if listed else [*groups, Group("as typed", [Row(typed, typed, "folder or hub id")])]
+        return groups if listed else [*groups, Group("as typed", [Row(typed, typed, "folder, .gguf file or hub id")])]
 
     return source
 
@@ -152,7 +164,7 @@ def folders_used() -> list[Path]:
     for name in read_history(places.history()).models:
         with suppress(OSError):
             path = expanded(name).absolute()
-            if path.is_dir():
+            if path.exists():
                 found[path.parent] = None
     return list(found)
 
@@ -168,7 +180,7 @@ def _matching(groups: list[Group], typed: str) -> list[Group]:
 def _model_row(entry: ModelEntry, vocab_size: int | None) -> Row:
     other = vocab_size is not None and entry.vocab_size not in (None, vocab_size)
     facts = (
-        entry.architecture.removesuffix("ForCausalLM"),
+        f"{entry.architecture.removesuffix('ForCausalLM')} {entry.quantization}".rstrip(),
         f"vocabulary {entry.vocab_size or 'unknown'}" + (" (the target has another)" if other else ""),
         f"{count(entry.weight_bytes)}B",
     )

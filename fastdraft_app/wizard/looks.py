@@ -51,7 +51,8 @@ class WizardLooks(Screen[None]):
         path = Path(self.answers.text(FIELDS["target"]).strip())
         try:
             path = path.expanduser()
-            models = shelf([path.resolve()] if (path / "config.json").is_file() else [])
+            holds = path.parent if path.is_file() else path if (path / "config.json").is_file() else None
+            models = shelf([holds.resolve()] if holds is not None else [])
         except (OSError, RuntimeError, ValueError):
             models = []
         self.post_message(self.Shelved(models))

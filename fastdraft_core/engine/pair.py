@@ -155,12 +155,12 @@ def load_pair(
     check_options(options)
     trust = options.trust_remote_code
     report(f"finding {target}")
-    source = Source(target, local_folder(target))
+    source = Source(target, local_folder(target, report=report))
     tokenizer = load_tokenizer(source.folder, target, trust_remote_code=trust)
     other = None
     if draft:
         report(f"comparing the tokenizers of {target} and {draft}")
-        other = Source(draft, local_folder(draft))
+        other = Source(draft, local_folder(draft, report=report))
         theirs = load_tokenizer(other.folder, draft, trust_remote_code=trust)
         check_vocabularies(tokenizer.get_vocab(), theirs.get_vocab(), target, draft)
     loaded = Loader(source, other, tokenizer, options, report).load()

@@ -55,7 +55,7 @@ def export(model: str, output: Path, options: ExportOptions, report: Callable[[s
     measured = read_measured(options.bench, model) if options.bench else None
     trust = options.trust_remote_code
     report(f"finding {model}")
-    source = local_folder(model)
+    source = local_folder(model, report=report)
     if is_ir(source):
         raise FastdraftError(f"{model} is an OpenVINO IR already. Export from the Hugging Face folder it was made of.")
     with building(output, needed=needed_bytes(source, weights)) as folder:
@@ -110,7 +110,7 @@ def resize_vocabulary(model: PreTrainedModel, width: int) -> None:
 
 def _public(name: str) -> str:
     """A name for a card that others read: where a folder lies on this machine is nobody's business."""
-    return Path(name).resolve().name if Path(name).is_dir() else name
+    return Path(name).resolve().name if Path(name).exists() else name
 
 
 def _weights(options: ExportOptions) -> WeightFormat:

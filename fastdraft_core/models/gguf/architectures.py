@@ -312,7 +312,9 @@ def _outer(model: GgufModel, sizes: Sizes, change: Change = "none") -> list[Weig
     ]
 
 
-def _block(layer: int, source: str, name: str, shape: tuple[int, ...], change: Change = "none", heads: int = 0) -> Weight:
+def _block(
+    layer: int, source: str, name: str, shape: tuple[int, ...], change: Change = "none", heads: int = 0
+) -> Weight:
     return Weight(f"blk.{layer}.{source}", f"model.layers.{layer}.{name}", shape, change, heads)
 
 

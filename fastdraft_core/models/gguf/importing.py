@@ -121,9 +121,7 @@ def _refuse_unreadable(tensor: TensorInfo) -> None:
         ) from error
 
 
-def _write_small(
-    model: GgufModel, folder: Path, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast
-) -> None:
+def _write_small(model: GgufModel, folder: Path, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast) -> None:
     vocabulary = read_vocabulary(model)
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -137,7 +135,7 @@ def _write_small(
 
 @dataclass(slots=True)
 class _Progress:
-    """Says at every hundredth how much is done."""
+    """Says at every twentieth how much is done."""
 
     name: str
     total: int
@@ -147,7 +145,7 @@ class _Progress:
 
     def add(self, size: int) -> None:
         self.done += size
-        if (percent := 100 * self.done // max(self.total, 1)) > self.told:
+        if (percent := 20 * self.done // max(self.total, 1) * 5) > self.told:
             self.told = percent
             self.report(f"importing {self.name}: {percent} % of {self.total / 1e9:.2f} GB")
 
@@ -229,7 +227,9 @@ def _chunks(tensor: TensorInfo, weight: Weight) -> Iterator[np.ndarray[Any, np.d
         yield _numbers(part, kind)
 
 
-def _numbers(stored: np.ndarray[Any, np.dtype[np.uint8]], kind: gguf.GGMLQuantizationType) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _numbers(
+    stored: np.ndarray[Any, np.dtype[np.uint8]], kind: gguf.GGMLQuantizationType
+) -> np.ndarray[Any, np.dtype[np.float32]]:
     """All weights in ``stored`` one after the other. As one row, since the package goes through rows by sixteens."""
     return np.array(gguf.dequantize(np.ascontiguousarray(stored).reshape(1, -1), kind), dtype=np.float32).reshape(-1)
 

@@ -36,15 +36,16 @@ class _Manifest(msgspec.Struct):
     layers: list[_Layer]
 
 
-def named_file(name: str) -> Path | None:
-    """The file that ``name`` stands for, the first one of a split model; None if ``name`` is no name of a GGUF model.
+def named_file(name: str, path: Path) -> Path | None:
+    """The file that ``name`` stands for, the first one of a split model; None if it is no name of a GGUF model.
+
+    ``path`` is ``name`` as a path.
 
     Raises:
         FastdraftError: it is a name of one, and it is not there or not the only one.
     """
     if name.startswith(OLLAMA):
         return _ollama_file(name)
-    path = Path(name).expanduser() if not name.startswith("~") or name[1:2] in ("", "/", os.sep) else Path(name)
     if path.is_dir() and not (path / "config.json").is_file():
         return _only_file(path)
     if path.is_file() and _begins_as_gguf(path):
@@ -195,6 +196,8 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
 
 def _folders(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))[:_MOST_FILES]
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))[
+            :_MOST_FILES
+        ]
     except OSError:
         return []

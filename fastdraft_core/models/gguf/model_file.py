@@ -150,7 +150,9 @@ def read_model(file: Path, *, without: Collection[str] = ()) -> GgufModel:
     files = parts(file)
     missing = [part.name for part in files if not part.is_file()]
     if missing:
-        raise FastdraftError(f"{file.parent} lacks {', '.join(missing)}: the model is split. Copy the missing files too.")
+        raise FastdraftError(
+            f"{file.parent} lacks {', '.join(missing)}: the model is split. Copy the missing files too."
+        )
     headers = [read_header(part, without=without) for part in files]
     tensors: dict[str, TensorInfo] = {}
     for header in headers:

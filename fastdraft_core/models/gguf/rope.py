@@ -51,7 +51,9 @@ def rope_parameters(
     rotated = model.integer(f"{name}.rope.dimension_count", head)
     if rotated != head:
         if name != "phi3" or not 0 < rotated < head:
-            raise FastdraftError(f"{model.file} rotates {rotated} of {head} dimensions a head, which cannot be imported.")
+            raise FastdraftError(
+                f"{model.file} rotates {rotated} of {head} dimensions a head, which cannot be imported."
+            )
         found["partial_rotary_factor"] = rotated / head
     if factors.frequencies:
         return found | _llama3(model, base, rotated, factors.frequencies)
@@ -155,7 +157,9 @@ def _floats(model: GgufModel, name: str) -> tuple[float, ...]:
     if tensor is None:
         return ()
     if tensor.type.name != "F32":
-        raise FastdraftError(f"{model.file} stores {name!r} as {tensor.type.name}, where F32 belongs. Download it again.")
+        raise FastdraftError(
+            f"{model.file} stores {name!r} as {tensor.type.name}, where F32 belongs. Download it again."
+        )
     with tensor.file.open("rb") as opened:
         opened.seek(tensor.start)
         return tuple(array("f", opened.read(tensor.num_bytes)))

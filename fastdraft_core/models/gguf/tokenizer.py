@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.gguf.model_file import GgufModel
-from fastdraft_core.models.gguf.pretokenizers import PreTokenizer, pre_tokenizer
+from fastdraft_core.models.gguf.pretokenizers import pre_tokenizer
 from fastdraft_core.models.gguf.vocabulary import BYTE_LEVEL, TokenType, Vocabulary, begins_with_space, read_vocabulary
 
 if TYPE_CHECKING:
@@ -32,14 +32,18 @@ def build_tokenizer(model: GgufModel) -> PreTrainedTokenizerFast:
     vocabulary = read_vocabulary(model)
     template = _chat_template(model)
     try:
-        tokenizer = _byte_level(model, vocabulary) if vocabulary.kind == BYTE_LEVEL else _sentencepiece(model, vocabulary)
+        tokenizer = (
+            _byte_level(model, vocabulary) if vocabulary.kind == BYTE_LEVEL else _sentencepiece(model, vocabulary)
+        )
         tokenizer.add_special_tokens(_added(model, vocabulary, special=True))
         tokenizer.add_tokens(_added(model, vocabulary, special=False))
     except FastdraftError:
         raise
     # The tokenizers library raises bare exceptions, of a merge for which there is no token, for instance.
     except Exception as error:
-        raise FastdraftError(f"{model.file} has a tokenizer that contradicts itself ({error}). Download it again.") from error
+        raise FastdraftError(
+            f"{model.file} has a tokenizer that contradicts itself ({error}). Download it again."
+        ) from error
     roles = {
         "bos_token": vocabulary.beginning,
         "eos_token": vocabulary.end,
@@ -67,7 +71,9 @@ def _byte_level(model: GgufModel, vocabulary: Vocabulary) -> Any:
         )
     merges = [_pair(merge) for merge in model.texts("tokenizer.ggml.merges")]
     if not merges:
-        raise FastdraftError(f"{model.file} has a tokenizer without merges: every letter would be a token. Use another file.")
+        raise FastdraftError(
+            f"{model.file} has a tokenizer without merges: every letter would be a token. Use another file."
+        )
     ids = {text: number for number, text in vocabulary.tokens.items()}
     tokenizer = Tokenizer(models.BPE(vocab=ids, merges=merges, ignore_merges=cut.whole_words))
     splits = [pre_tokenizers.Split(Regex(expression), "isolated") for expression in cut.expressions]
@@ -138,7 +144,9 @@ def _added(model: GgufModel, vocabulary: Vocabulary, *, special: bool) -> list[A
         # Tokens of spaces alone are met as they are written after normalizing.
         spaces = text.strip(_SPACE) == ""
         added.append(
-            AddedToken(text, special=special, normalized=spaces, rstrip=strips and text not in _STRIPS_NOT, lstrip=False)
+            AddedToken(
+                text, special=special, normalized=spaces, rstrip=strips and text not in _STRIPS_NOT, lstrip=False
+            )
         )
     return added
 

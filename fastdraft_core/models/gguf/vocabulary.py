@@ -79,7 +79,9 @@ def read_vocabulary(model: GgufModel) -> Vocabulary:
     listed = model.texts("tokenizer.ggml.tokens")
     if not listed:
         raise FastdraftError(f"{model.file} has no tokens in its header, so nothing can be encoded. Download it again.")
-    types = tuple(int(number) for number in model.numbers("tokenizer.ggml.token_type")) or (TokenType.NORMAL,) * len(listed)
+    types = tuple(int(number) for number in model.numbers("tokenizer.ggml.token_type")) or (TokenType.NORMAL,) * len(
+        listed
+    )
     if len(types) != len(listed):
         raise FastdraftError(
             f"{model.file} has {len(listed):,} tokens and {len(types):,} types of tokens. Download it again."

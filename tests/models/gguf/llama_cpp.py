@@ -33,7 +33,9 @@ class LlamaCpp:
 
     def greedy(self, ids: list[int], length: int) -> list[int]:
         """The ids that follow, always the most probable one."""
-        told = self._ask("/completion", prompt=ids, n_predict=length, temperature=0, ignore_eos=True, return_tokens=True)
+        told = self._ask(
+            "/completion", prompt=ids, n_predict=length, temperature=0, ignore_eos=True, return_tokens=True
+        )
         return list(told["tokens"])
 
     def log_probabilities(self, ids: list[int], width: int) -> torch.Tensor:

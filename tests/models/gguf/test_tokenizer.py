@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from fastdraft_core.errors import FastdraftError
-from fastdraft_core.models.gguf.importing import import_model
 from fastdraft_core.models.gguf.model_file import read_model
 from fastdraft_core.models.gguf.pretokenizers import names
 from fastdraft_core.models.gguf.tokenizer import build_tokenizer
@@ -16,7 +14,7 @@ from tests.models.gguf.llama_cpp import LlamaCpp
 from tests.models.gguf.writing import KINDS, Vocabulary, byte_level, sentencepiece, untrained, write_model
 
 CORPUS = {
-    "code": 'def f(x):\n    return {"a": [1, 2.5e-3], \'b\': x != 0}\n\n\n\tif (a==b) { c++; }  // note\r\n',
+    "code": "def f(x):\n    return {\"a\": [1, 2.5e-3], 'b': x != 0}\n\n\n\tif (a==b) { c++; }  // note\r\n",
     "prose": "The quick brown fox doesn't jump; I'll say WE'VE slept — it's 'quoted', isn't it?  Yes!\n\nNew paragraph…",
     "numbers": "1 12 123 1234 12345 3.14159 1,000,000 0x1F 1e10 ½ ² Ⅷ ٣٤ 2024-01-31",
     "emoji": "🙂🚀 👩‍💻👍🏽 ❤️ flags 🇩🇪🇯🇵 end",

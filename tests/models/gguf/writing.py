@@ -183,9 +183,7 @@ def _write_more(writer: GGUFWriter, kind: Kind, config: Any, rope: dict[str, Any
         writer.add_rope_scaling_orig_ctx_len(original)
         writer.add_sliding_window(config.sliding_window or 0)
         if rope["rope_type"] == "longrope":
-            writer.add_rope_scaling_attn_factors(
-                math.sqrt(1 + math.log(CONTEXT / original) / math.log(original))
-            )
+            writer.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(CONTEXT / original) / math.log(original)))
     if kind.model_type in ("gemma2", "gemma3_text"):
         writer.add_sliding_window(config.sliding_window)
     if kind.model_type == "gemma2":
@@ -274,7 +272,10 @@ def sentencepiece(*, prefix: bool, width: int = 700) -> Vocabulary:
     tokenizer.train_from_iterator((part for text in _TEXTS[:3] * 3 for part in text.split("\n")), trainer)
     vocabulary = tokenizer.get_vocab()
     learned = sorted(vocabulary, key=vocabulary.__getitem__)
-    whole, single = [piece for piece in learned if len(piece) > 1 and piece.strip("▁")], [piece for piece in learned if len(piece) == 1]
+    whole, single = (
+        [piece for piece in learned if len(piece) > 1 and piece.strip("▁")],
+        [piece for piece in learned if len(piece) == 1],
+    )
     special = ["<s>", "</s>", "<unk>"]
     spaces = [" " * count for count in (2, 3, 4)]
     tokens = [*special, *(f"<0x{byte:02X}>" for byte in range(256)), *spaces, *whole, *single, "<|user|>"]
