@@ -12,7 +12,7 @@ from fastdraft_core import places
 from fastdraft_core.files import remember, remembered
 
 #: Ollama names its files by their hash.
-_NAMED = re.compile(r"^sha256-([0-9a-f]{64})$")
+_BLOB = re.compile(r"^sha256-[0-9a-f]{64}$")
 
 
 class _Seen(msgspec.Struct):
@@ -34,10 +34,15 @@ def file_hash(file: Path) -> str:
     return found
 
 
+def is_blob(file: Path) -> bool:
+    """Whether ``file`` is named by its hash, as Ollama's are."""
+    return _BLOB.match(file.name) is not None
+
+
 def known_hash(file: Path) -> str:
     """The hash of the file as it is now, empty if it would have to be read for it."""
-    if named := _NAMED.match(file.name):
-        return named[1]
+    if is_blob(file):
+        return file.name.removeprefix("sha256-")
     # The hub's cache names a large file by the digest of its content: no need to read gigabytes again.
     if file.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", file.resolve().name):
         return file.resolve().name

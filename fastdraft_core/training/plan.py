@@ -113,7 +113,7 @@ def _config(recipe: Recipe) -> Any:
         check_context(recipe)
         return recipe_config(recipe)
     except FastdraftError as error:
-        if recipe.target is None or Path(recipe.target).is_dir():
+        if recipe.target is None or Path(recipe.target).exists():
             raise
         raise FastdraftError(
             f"{error.message} A plan needs no more of the target than its config.json: --set target=FOLDER."

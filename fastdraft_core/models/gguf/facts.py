@@ -8,8 +8,9 @@ from pathlib import Path
 
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.fingerprint import fingerprint
-from fastdraft_core.models.gguf.architectures import architecture_of, sizes_of
+from fastdraft_core.models.gguf.architectures import architecture_of, configuration, sizes_of, weights_of
 from fastdraft_core.models.gguf.model_file import parts, read_model
+from fastdraft_core.models.gguf.rope import read_factors
 from fastdraft_core.models.gguf.vocabulary import NOT_NEEDED, read_vocabulary
 from fastdraft_core.models.weights import stamp
 
@@ -39,6 +40,9 @@ def _read(files: tuple[Path, ...], stamps: tuple[tuple[int, int], ...]) -> GgufF
     try:
         model = read_model(files[0], without=NOT_NEEDED)
         found, sizes = architecture_of(model), sizes_of(model)
+        # What an import would refuse is not listed.
+        weights_of(model)
+        configuration(model, read_factors(model))
         name, num_tokens = fingerprint(read_vocabulary(model).tokens)
         quantization = model.quantization
     except FastdraftError:

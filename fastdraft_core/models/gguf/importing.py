@@ -21,7 +21,7 @@ import torch
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError, short_error
 from fastdraft_core.files import building
-from fastdraft_core.models.file_hashes import file_hash, known_hash
+from fastdraft_core.models.file_hashes import file_hash, is_blob, known_hash
 from fastdraft_core.models.gguf.architectures import Config, Weight, configuration, weights_of
 from fastdraft_core.models.gguf.header import TensorInfo
 from fastdraft_core.models.gguf.model_file import GgufModel, read_model
@@ -71,7 +71,9 @@ def folder_of(model: GgufModel, name: str, report: Report = lambda step: None) -
     digest = hashlib.sha256(str(_FORMAT).encode())
     for file in model.files:
         digest.update(file_hash(file).encode())
-    short = re.sub(r"[^A-Za-z0-9.]+", "-", name.removesuffix(".gguf").rstrip("/\\")).strip("-.")[-40:]
+    # A blob of Ollama is named by its hash alone.
+    called = model.text("general.name", "model") if is_blob(model.file) else model.file.stem
+    short = re.sub(r"[^A-Za-z0-9.]+", "-", called).strip("-.")[-40:]
     return places.cache() / "gguf" / f"{short}-{digest.hexdigest()[:16]}"
 
 

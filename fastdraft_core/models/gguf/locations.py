@@ -68,7 +68,7 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def ollama_models() -> list[tuple[str, Path]]:
-    """What Ollama has: names as one types them here, and their files."""
+    """What Ollama has: names as one types them here, its own library first, and their files."""
     found: dict[str, Path] = {}
     for home in _ollama_homes():
         for manifest in sorted(_walk(home / "manifests", 4)):
@@ -78,7 +78,7 @@ def ollama_models() -> list[tuple[str, Path]]:
             except FastdraftError:
                 continue
             found.setdefault(name, file)
-    return list(found.items())
+    return sorted(found.items(), key=lambda item: (item[0].count("/"), item[0]))
 
 
 def lm_studio_models() -> list[Path]:

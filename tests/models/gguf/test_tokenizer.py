@@ -28,11 +28,11 @@ CORPUS = {
 }
 
 
-def tiny(folder: Path, vocabulary: Vocabulary, **changes: Any) -> Path:
+def tiny(folder: Path, vocabulary: Vocabulary) -> Path:
     """A file with this vocabulary."""
     folder.mkdir(parents=True, exist_ok=True)
     kind = KINDS["qwen2"]
-    return write_model(folder / "tiny.gguf", kind, untrained(kind, len(vocabulary.tokens)), vocabulary, **changes)
+    return write_model(folder / "tiny.gguf", kind, untrained(kind, len(vocabulary.tokens)), vocabulary)
 
 
 def check(file: Path, tokenizer: Any) -> None:

@@ -94,13 +94,18 @@ def untrained(kind: Kind, width: int) -> Any:
     return model
 
 
-def write_model(path: Path, kind: Kind, model: Any, vocabulary: Vocabulary, **changes: Any) -> Path:
-    """Write ``model`` with its tokens; ``changes`` are keys of the header that get another value."""
+def write_model(
+    path: Path,
+    kind: Kind,
+    model: Any,
+    vocabulary: Vocabulary,
+    *,
+    quantized: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
+) -> Path:
+    """Write ``model`` with its tokens, its matrices ``quantized``."""
     writer = GGUFWriter(path, gguf.MODEL_ARCH_NAMES[kind.arch])
     write_sizes(writer, kind, model.config)
     vocabulary.write(writer)
-    for key, value in changes.items():
-        writer.add_key_value(key, value, gguf.GGUFValueType.get_type(value))
     names = gguf.get_tensor_name_map(kind.arch, model.config.num_hidden_layers)
     tied = model.config.tie_word_embeddings
     for name, weights in model.state_dict().items():
@@ -108,7 +113,9 @@ def write_model(path: Path, kind: Kind, model: Any, vocabulary: Vocabulary, **ch
             continue
         new = names.get_name(name, try_suffixes=(".weight", ".bias"))
         assert new is not None, name
-        writer.add_tensor(new, converted(kind, model.config, name, weights).float().contiguous().numpy())
+        numbers = converted(kind, model.config, name, weights).float().contiguous().numpy()
+        stored = quantized if numbers.ndim > 1 else gguf.GGMLQuantizationType.F32
+        writer.add_tensor(new, gguf.quantize(numbers, stored), raw_dtype=stored)
     for name, factors in rope_tensors(model.config).items():
         writer.add_tensor(name, torch.tensor(factors, dtype=torch.float32).numpy())
     writer.write_header_to_file()
