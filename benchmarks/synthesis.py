@@ -127,7 +127,7 @@ def ours(writer: Writer, new_tokens: int, stops: frozenset[int], vocab_size: int
 
     def write(job: Job) -> int:
         heat = np.full(len(job.prompts), job.temperature)
-        rows = writer(Batch(job.prompts, heat, new_tokens, stops, job.seed, vocab_size))
+        rows = writer(Batch(job.prompts, heat, new_tokens, stops, job.seed, vocab_size)).rows
         return sum(len(row) - len(prompt) for row, prompt in zip(rows, job.prompts, strict=True) if row is not None)
 
     return write

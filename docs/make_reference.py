@@ -20,7 +20,7 @@ from textual.screen import Screen
 
 import fastdraft_core.cli
 from fastdraft_app.app import FastdraftApp
-from fastdraft_app.navigation import PLACES
+from fastdraft_app.navigation import DESTINATIONS
 from fastdraft_core.text_sources import TextSource
 from fastdraft_core.training import recipe
 
@@ -128,7 +128,7 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 def _keys() -> Iterator[str]:
     yield "## Keys of the app\n"
     yield from _keys_of("Everywhere", FastdraftApp)
-    for place in PLACES:
+    for place in DESTINATIONS:
         module = importlib.import_module(f"fastdraft_app.{_ROOMS.get(place.mode, place.mode)}.screen")
         for screen in vars(module).values():
             if isinstance(screen, type) and issubclass(screen, Screen) and screen.__module__ == module.__name__:

@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 
 
 @dataclass(frozen=True)
-class Place:
+class Destination:
     """A screen one can go to; ``mode`` is its name in the app."""
 
     key: str
@@ -22,14 +22,14 @@ class Place:
         return f"app.go-{self.mode}"
 
 
-PLACES = (
-    Place("1", "live", "live", "one prompt decoded both ways, side by side"),
-    Place("2", "sweep", "sweep", "which draft and which gamma are worth it here, measured"),
-    Place("3", "train", "train", "a draft for your target, in eight pages"),
-    Place("4", "jobs", "jobs", "trainings that run, wait or have ended"),
-    Place("5", "results", "results", "sweeps that were kept: open, compare, export"),
-    Place("6", "models", "models", "models on this machine, what fits what, and published drafts"),
-    Place("7", "system", "system", "this machine: what it has, what it does now, what is missing"),
+DESTINATIONS = (
+    Destination("1", "live", "live", "one prompt decoded both ways, side by side"),
+    Destination("2", "sweep", "sweep", "which draft and which gamma are worth it here, measured"),
+    Destination("3", "train", "train", "a draft for your target, in eight pages"),
+    Destination("4", "jobs", "jobs", "trainings that run, wait or have ended"),
+    Destination("5", "results", "results", "sweeps that were kept: open, compare, export"),
+    Destination("6", "models", "models", "models on this machine, what fits what, and published drafts"),
+    Destination("7", "system", "system", "this machine: what it has, what it does now, what is missing"),
 )
 """In the order of their keys."""
 
@@ -42,8 +42,8 @@ def bindings() -> list[BindingType]:
             f"switch_mode('{place.mode}')",
             place.title,
             id=place.binding,
-            show=len(PLACES) > 1,
+            show=len(DESTINATIONS) > 1,
             tooltip=f"{place.title} screen: {place.about}",
         )
-        for place in PLACES
+        for place in DESTINATIONS
     ]

@@ -16,15 +16,20 @@ class FastdraftError(Exception):
 
 
 def short_error(error: Exception) -> str:
-    """What went wrong, in at most 200 characters of one line, to stand inside a sentence; the error's first line says it."""
-    return _line(error, 0)
+    """What went wrong, in at most 200 characters of one line, to stand inside a sentence; the error's first line says it.
+
+    Where that only announces what follows, by a colon, the next line says it too.
+    """
+    lines = _lines(error)
+    announced = lines[:2] if lines[0].endswith(":") else lines[:1]
+    return " ".join(announced)[:200].rstrip(".:")
 
 
 def short_cause(error: Exception) -> str:
     """As ``short_error``, for OpenVINO: its last line tells the cause, and those before tell where in its source."""
-    return _line(error, -1)
+    return _lines(error)[-1][:200].rstrip(".")
 
 
-def _line(error: Exception, number: int) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[number][:200].rstrip(".") if lines else type(error).__name__
+def _lines(error: Exception) -> list[str]:
+    """The lines of an error's words, at least one."""
+    return [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]

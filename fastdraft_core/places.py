@@ -8,12 +8,17 @@ from pathlib import Path
 
 import platformdirs
 
+from fastdraft_core.errors import FastdraftError
+
 
 def _root(kind: str) -> Path:
     """``kind`` is one of ``cache``, ``data``, ``config``, ``state``."""
     home = os.environ.get("FASTDRAFT_HOME")
     if home:
-        return Path(home).expanduser() / kind
+        try:
+            return Path(home).expanduser() / kind
+        except RuntimeError as error:
+            raise FastdraftError(f"FASTDRAFT_HOME is {home}, and there is no such user. Name a folder.") from error
     return Path(getattr(platformdirs, f"user_{kind}_path")("fastdraft", appauthor=False))
 
 
@@ -38,10 +43,27 @@ def config() -> Path:
 
 
 def log_file(program: str) -> Path:
-    """The log that an error message names; its folder exists after this call."""
+    """The log that an error message names; its folder exists after this call.
+
+    Raises:
+        FastdraftError: the folder cannot be made or written, and so none of fastdraft's can.
+    """
     folder = _root("state")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{program}.log"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(folder, error.strerror or str(error)) from error
+    path = folder / f"{program}.log"
+    if not os.access(path if path.exists() else folder, os.W_OK) or path.is_dir():
+        raise _unusable(folder, "it cannot be written")
+    return path
+
+
+def _unusable(folder: Path, reason: str) -> FastdraftError:
+    return FastdraftError(
+        f"fastdraft keeps its files in {folder}, which cannot be used ({reason}). Set FASTDRAFT_HOME to a folder that can be "
+        "written."
+    )
 
 
 def recordings() -> Path:

@@ -23,14 +23,28 @@ class TextSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     config: Annotated[str | None, Doc(description="The data set's configuration, such as sample-10BT.")] = None
     split: Annotated[str, Doc(description="The data set's split.")] = "train"
     revision: Annotated[str | None, Doc(description="The data set's commit or tag; default: its newest.")] = None
-    field: Annotated[str, Doc(description="Column that holds the text, for jsonl, parquet and the hub.")] = "text"
+    field: Annotated[
+        str | None, Doc(description="Column that holds the text, or the instruction, for rows; default: text.")
+    ] = None
     extensions: Annotated[
         list[str], Doc(description="Endings of the files to take, such as .py; default: text, code, jsonl, parquet.")
     ] = []
     min_chars: Annotated[int, Doc(description="Shorter documents are left out.", ge=1)] = 1
     deduplicate: Annotated[bool, Doc(description="Of documents with the very same text keep the first.")] = True
+    special_tokens: Annotated[
+        bool,
+        Doc(description="Special tokens that stand in the text, such as <|eos|>, are read as such; default: as text."),
+    ] = False
+    license: Annotated[
+        str | None, Doc(description="The data's licence by the hub's name, for the card of what is trained on it.")
+    ] = None
     held_out: Annotated[int, Doc(description="One document in this many is kept for evaluation.", ge=2)] = 40
     tokens: Annotated[int | str | None, Doc(description="Stop after about so many training tokens.")] = None
+
+    @property
+    def column(self) -> str:
+        """The column that holds a document's text."""
+        return self.field or "text"
 
     def problem(self) -> str | None:
         """What is wrong with the section as a whole, as the end of a sentence; None if nothing."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from fastdraft_core.places import existing_parent, free_disk
+from fastdraft_core.errors import FastdraftError
+from fastdraft_core.places import existing_parent, free_disk, log_file
 
 
 def test_the_nearest_folder_that_exists(tmp_path: Path) -> None:
@@ -21,3 +25,23 @@ def test_a_drive_that_is_missing_is_no_endless_search(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Path, "exists", lambda path: False)
     folder = Path.cwd() / "cache"
     assert existing_parent(folder) == Path(folder.anchor)
+
+
+@pytest.mark.parametrize("home", ["file", "file/below", "~nobody-of-this-name/x"])
+def test_a_home_that_cannot_be_used_is_one_sentence(home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the first thing that every program asks for, before there is a log to write a traceback to."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FASTDRAFT_HOME", home if home.startswith("~") else str(tmp_path / home))
+    with pytest.raises(FastdraftError, match="FASTDRAFT_HOME"):
+        log_file("fastdraft")
+
+
+@pytest.mark.parametrize("program", ["fastdraft_core.cli", "fastdraft_app.app"])
+def test_both_programs_say_it_without_a_traceback(program: str, tmp_path: Path) -> None:
+    """One line on standard error, and an exit code that says that nothing was done."""
+    (tmp_path / "file").write_text("")
+    given = os.environ | {"FASTDRAFT_HOME": str(tmp_path / "file"), "TEXTUAL_DRIVER": "none"}
+    done = subprocess.run([sys.executable, "-m", program], env=given, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert done.stderr.count("\n") == 1
+    assert "Set FASTDRAFT_HOME to a folder that can be written" in done.stderr

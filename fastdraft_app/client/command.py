@@ -8,7 +8,7 @@ import subprocess
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Sequence
-from typing import IO, Any
+from typing import IO, Any, Literal, NamedTuple
 
 from fastdraft_core.jobs.processes import python_environment
 
@@ -24,6 +24,26 @@ _APART: dict[str, Any] = (
 )
 
 
+class Ended(NamedTuple):
+    """A process that has ended: its exit code, and the lines of its output and of its standard error."""
+
+    code: int
+    lines: list[str]
+    talk: list[str]
+
+
+class Outcome(NamedTuple):
+    """Whether something was done, and what to say then: what came of it, or why not."""
+
+    done: bool
+    words: str
+
+    @property
+    def severity(self) -> Literal["information", "error"]:
+        """How a toast looks that says it."""
+        return "information" if self.done else "error"
+
+
 async def spawn(*arguments: str, command: Sequence[str] = (), talk: int | IO[bytes] = PIPE) -> Process:
     """Start ``fastdraft ARGUMENTS``, out of reach of the terminal's signals; what it says on standard error goes to ``talk``.
 
@@ -37,8 +57,8 @@ async def spawn(*arguments: str, command: Sequence[str] = (), talk: int | IO[byt
     )
 
 
-async def fastdraft(*arguments: str, outlive: bool = True) -> tuple[int, list[str], list[str]]:
-    """Run ``fastdraft ARGUMENTS`` to its end: exit code, lines of output and of talk.
+async def fastdraft(*arguments: str, outlive: bool = True) -> Ended:
+    """Run ``fastdraft ARGUMENTS`` to its end.
 
     With ``outlive`` it goes on when nobody waits for it any more, such as when the app ends; else it is killed then.
 
@@ -54,7 +74,7 @@ async def fastdraft(*arguments: str, outlive: bool = True) -> tuple[int, list[st
         raise
     code = process.returncode
     assert code is not None
-    return code, lines(output), lines(talk)
+    return Ended(code, lines(output), lines(talk))
 
 
 def lines(data: bytes) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fastdraft_app.client.command import fastdraft, last_words
+from fastdraft_app.client.command import Outcome, fastdraft, last_words
 from fastdraft_core import places
 
 
@@ -15,8 +15,8 @@ def output_folder(name: str) -> Path:
     return places.exports() / f"{short}-int8-ov"
 
 
-async def convert(model: str, output: Path, target: str = "") -> tuple[bool, str]:
-    """Write the IR; returns whether it worked, and where it is or what the converter said last.
+async def convert(model: str, output: Path, target: str = "") -> Outcome:
+    """Write the IR; the outcome says where it is, or what the converter said last.
 
     A draft gets as many logits as ``target`` has, where that is named.
 
@@ -26,4 +26,4 @@ async def convert(model: str, output: Path, target: str = "") -> tuple[bool, str
     output.parent.mkdir(parents=True, exist_ok=True)
     fitted = ["--target", target] if target else []
     code, _, talk = await fastdraft("export", model, "--output", str(output), *fitted)
-    return code == 0, str(output) if code == 0 else last_words(talk, f"exit code {code}")
+    return Outcome(code == 0, str(output) if code == 0 else last_words(talk, f"exit code {code}"))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from fastdraft_app.client.command import last_words, lines, spawn
+from fastdraft_app.client.command import Outcome, last_words, lines, spawn
 from fastdraft_app.client.process import kill, read_lines
 from fastdraft_core.events import Progress, decode_message
 
@@ -22,8 +22,8 @@ class Downloader:
         self._process: asyncio.subprocess.Process | None = None
         self._stopped = False
 
-    async def run(self, name: str, changed: Callable[[], None]) -> tuple[bool, str]:
-        """Download ``name``; ``changed`` is called when there is news. Returns whether it came, and what to say.
+    async def run(self, name: str, changed: Callable[[], None]) -> Outcome:
+        """Download ``name``; ``changed`` is called when there is news. Says whether it came, or why not.
 
         Raises:
             OSError: the process cannot be started.
@@ -35,15 +35,15 @@ class Downloader:
             kill(self._process)
             self.name, self._process = "", None
 
-    async def _run(self, changed: Callable[[], None]) -> tuple[bool, str]:
+    async def _run(self, changed: Callable[[], None]) -> Outcome:
         self._process = process = await spawn("download", self.name, "--json")
         assert process.stderr is not None
         _, talk = await asyncio.gather(read_lines(process, self._take, changed), process.stderr.read())
         if await process.wait() == 0:
-            return True, f"{self.name} is in the Hugging Face cache."
+            return Outcome(True, f"{self.name} is in the Hugging Face cache.")
         if self._stopped:
-            return False, f"{self.name}: what has come is kept; the next download goes on from there."
-        return False, last_words(lines(talk), "the process ended without a word")
+            return Outcome(False, f"{self.name}: what has come is kept; the next download goes on from there.")
+        return Outcome(False, last_words(lines(talk), "the process ended without a word"))
 
     def _take(self, line: bytes) -> None:
         try:

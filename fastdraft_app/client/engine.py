@@ -14,13 +14,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
 from fastdraft_app.client.process import Watched, shorten
-from fastdraft_app.live.recordings import Recorder
 from fastdraft_core.events import Command, Message, decode_message, encode
 from fastdraft_core.jobs.processes import python_environment
+from fastdraft_core.recordings import Recorded
 
 ENGINE_COMMAND = (sys.executable, "-P", "-m", "fastdraft_core.engine.process")
 """``-P``: a ``random.py`` in the user's folder is not ours to import."""
@@ -41,6 +42,23 @@ class EngineStopped:
         return f"signal {-self.code}" if self.code < 0 else f"exit code {self.code}"
 
 
+class EngineRecorder(Protocol):
+    """Whoever keeps what goes to the engine and what comes back."""
+
+    @property
+    def recorded(self) -> Recorded | None:
+        """The run in progress or the last one."""
+
+    def sent(self, command: Command) -> None:
+        """A command goes to the engine."""
+
+    def received(self, message: Message) -> None:
+        """A message came from the engine."""
+
+    def end(self) -> None:
+        """There will be no more of this run."""
+
+
 class EngineClient(Watched):
     """Starts, feeds, watches and ends one engine process at a time.
 
@@ -52,7 +70,7 @@ class EngineClient(Watched):
         super().__init__()
         self.log = log
         self.incoming: deque[Message | EngineStopped] = deque()
-        self.recorder: Recorder | None = None
+        self.recorder: EngineRecorder | None = None
         """Sees every command and message, and when there will be no more."""
         self._command = tuple(command)
 

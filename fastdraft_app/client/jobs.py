@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.jobs import control, processes
 from fastdraft_core.jobs.folder import EVENTS, RECIPE, job_folders
 from fastdraft_core.jobs.queue import look_after
-from fastdraft_core.jobs.record import ACTIVE, read_record
+from fastdraft_core.jobs.record import ACTIVE, State, read_record
 from fastdraft_core.jobs.view import JobReader, JobView, in_order
 
 POINTS = 400
@@ -19,7 +20,8 @@ POINTS = 400
 LOOK_AFTER_EVERY = 5
 """Polls between looks at the queue, each under the lock of all jobs."""
 
-ACTIONS: dict[str, tuple[Callable[[Path], object], str]] = {
+Action = Literal["pause", "resume", "cancel", "retry", "delete"]
+ACTIONS: dict[Action, tuple[Callable[[Path], object], str]] = {
     "pause": (control.pause, "{name} leaves at a checkpoint; u goes on from there"),
     "resume": (control.resume, "{name} is queued and goes on from its last checkpoint"),
     "cancel": (control.cancel, "{name} is cancelled; its folder stays, r takes it up again"),
@@ -28,7 +30,35 @@ ACTIONS: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 """What can be done with a job, and what to say then."""
 
-Key = tuple[object, ...]
+
+class _Stamp(NamedTuple):
+    """A file at a moment; another ``inode`` is another file of that name."""
+
+    inode: int
+    size: int
+    changed: int
+
+
+class _Key(NamedTuple):
+    """What changes when the job does: its files, and its state where a process may have vanished."""
+
+    events: _Stamp | None
+    recipe: _Stamp | None
+    record: _Stamp | None
+    state: State | None
+
+    @property
+    def begun(self) -> tuple[int | None, object]:
+        """What stays while a job goes on; other for a folder made anew under an old name, or a recipe that was mended."""
+        return self.events.inode if self.events else None, self.recipe[1:] if self.recipe else None
+
+
+class _Known(NamedTuple):
+    """A job as it was read last."""
+
+    key: _Key
+    reader: JobReader
+    view: JobView
 
 
 class JobsClient:
@@ -39,7 +69,7 @@ class JobsClient:
         """The job that the list shall highlight next."""
         self.compared = ""
         """The job whose curves stand beside those of any other."""
-        self._readers: dict[Path, tuple[Key, JobReader, JobView]] = {}
+        self._readers: dict[Path, _Known] = {}
         self._polls = 0
         self._lock = threading.Lock()
 
@@ -56,19 +86,17 @@ class JobsClient:
         self._polls += 1
         folders = job_folders()
         self._readers = {folder: self._read(folder) for folder in folders}
-        return in_order(view for _, _, view in self._readers.values())
+        return in_order(known.view for known in self._readers.values())
 
-    def _read(self, folder: Path) -> tuple[Key, JobReader, JobView]:
+    def _read(self, folder: Path) -> _Known:
         key, known = _key(folder), self._readers.get(folder)
-        if known is not None and known[0] == key:
+        if known is not None and known.key == key:
             return known
-        # Whoever made the folder anew under an old name, or mended its recipe, is read from the start.
-        again = known is None or known[0][:2] != key[:2]
-        reader = JobReader(folder) if again or known is None else known[1]
-        return key, reader, reader.view(POINTS)
+        reader = known.reader if known is not None and known.key.begun == key.begun else JobReader(folder)
+        return _Known(key, reader, reader.view(POINTS))
 
 
-def act(action: str, folder: Path) -> str:
+def act(action: Action, folder: Path) -> str:
     """Do one of ``ACTIONS``; returns what to say.
 
     Raises:
@@ -79,18 +107,16 @@ def act(action: str, folder: Path) -> str:
     return said.format(name=folder.name)
 
 
-def _key(folder: Path) -> Key:
-    """What changes when the job does: its files, and its state where a process may have vanished."""
+def _key(folder: Path) -> _Key:
     record = read_record(folder)
     state = processes.state(record) if record is not None and record.state in ACTIVE else None
-    events, recipe, kept = (_stamp(folder / name) for name in (EVENTS, RECIPE, "job.json"))
-    return (events[:1], recipe[1:], events[1:], kept[1:], state)
+    return _Key(_stamp(folder / EVENTS), _stamp(folder / RECIPE), _stamp(folder / "job.json"), state)
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
-    """Inode, size and time of change; nothing where there is no such file."""
+def _stamp(path: Path) -> _Stamp | None:
+    """The file at this moment; nothing where there is none."""
     try:
         status = path.stat()
     except OSError:
-        return ()
-    return status.st_ino, status.st_size, status.st_mtime_ns
+        return None
+    return _Stamp(status.st_ino, status.st_size, status.st_mtime_ns)

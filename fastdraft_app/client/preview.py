@@ -9,21 +9,21 @@ import msgspec
 from fastdraft_app.client.command import fastdraft, last_words
 from fastdraft_app.client.doctor import read_check
 from fastdraft_app.client.train import scratch_recipe
-from fastdraft_core.events import Previewed, decode_message
+from fastdraft_core.events import Check, Previewed, decode_message
 from fastdraft_core.training.recipe import Recipe
 
 _TELLING = ("device ", "hpu", "bf16", "cores", "memory")
 
 
-async def devices() -> list[tuple[str, str]]:
-    """What can train here, as ``fastdraft doctor`` says it: names and words; empty where it says nothing.
+async def devices() -> list[Check]:
+    """What can train here, as ``fastdraft doctor`` says it: empty where it says nothing.
 
     Raises:
         OSError: the process cannot be started.
     """
     _, lines, _ = await fastdraft("doctor", "--json", outlive=False)
     checks = [check for line in lines if (check := read_check(line.encode())) is not None]
-    return [(check.name, check.value) for check in checks if check.name.startswith(_TELLING)]
+    return [check for check in checks if check.name.startswith(_TELLING)]
 
 
 async def preview(recipe: Recipe, sources: Sequence[str]) -> list[Previewed] | str:

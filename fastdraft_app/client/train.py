@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from fastdraft_app.client.command import fastdraft, last_words
+from fastdraft_app.client.command import Outcome, fastdraft, last_words
 from fastdraft_core import places
 from fastdraft_core.files import write_atomic
 from fastdraft_core.training.recipe import Recipe, dump_recipe
@@ -67,8 +68,8 @@ def train_arguments(recipe: Recipe, device: str) -> list[str]:
     return ["train", str(recipe_path(recipe)), *_on(device), "--output", str(model_path(recipe.name)), "--detach"]
 
 
-async def launch(recipe: Recipe, device: str) -> tuple[bool, str]:
-    """Start the job; it outlives the app. Returns whether it is on its way, and the reason if not.
+async def launch(recipe: Recipe, device: str) -> Outcome:
+    """Start the job; it outlives the app. The outcome says whether it is on its way, and the reason if not.
 
     Raises:
         OSError: the recipe cannot be written, or the process not be started.
@@ -76,17 +77,24 @@ async def launch(recipe: Recipe, device: str) -> tuple[bool, str]:
     arguments = train_arguments(recipe, device)
     save_recipe(recipe)
     code, _, talk = await fastdraft(*arguments)
-    return code == 0, "" if code == 0 else last_words(talk, f"fastdraft train ended with exit code {code}.")
+    return Outcome(code == 0, "" if code == 0 else last_words(talk, f"fastdraft train ended with exit code {code}."))
 
 
-async def plan(recipe: Recipe, device: str) -> tuple[bool, list[str]]:
-    """What ``fastdraft train --plan`` says of the recipe: measured for some seconds on this machine; and whether it could.
+class PlanLines(NamedTuple):
+    """What is said of a plan, and whether there is one."""
+
+    made: bool
+    lines: list[str]
+
+
+async def plan(recipe: Recipe, device: str) -> PlanLines:
+    """What ``fastdraft train --plan`` says of the recipe: measured for some seconds on this machine; or why it could not.
 
     Raises:
         OSError: the recipe cannot be written, or the process not be started.
     """
     code, lines, talk = await fastdraft("train", str(scratch_recipe(recipe)), *_on(device), "--plan", outlive=False)
-    return (True, lines) if code == 0 else (False, ["The plan could not be made:", *talk[-3:]])
+    return PlanLines(True, lines) if code == 0 else PlanLines(False, ["The plan could not be made:", *talk[-3:]])
 
 
 def _on(device: str) -> list[str]:

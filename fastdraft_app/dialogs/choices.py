@@ -1,4 +1,4 @@
-"""What the pickers offer: models, recordings, files. Each source answers what is typed with groups of rows.
+"""What the pickers offer: models, files. Each source answers what is typed with groups of rows.
 
 A source may read the disk, so it is asked outside the event loop.
 """
@@ -14,7 +14,6 @@ from itertools import chain
 from pathlib import Path
 
 from fastdraft_app.history import read_history
-from fastdraft_app.live import recordings
 from fastdraft_app.settings.settings import OFF
 from fastdraft_core import places
 from fastdraft_core.formatting import count
@@ -34,7 +33,7 @@ _MOST_FILES = 500
 
 
 @dataclass(frozen=True)
-class Row:
+class Choice:
     """One choice: ``value`` is what the picker returns; a folder is gone into instead."""
 
     value: str
@@ -44,14 +43,14 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Group:
+class ChoiceGroup:
     """Rows under a heading."""
 
     title: str
-    rows: list[Row]
+    rows: list[Choice]
 
 
-Source = Callable[[str], list[Group]]
+Source = Callable[[str], list[ChoiceGroup]]
 """From what is typed to what can be chosen."""
 
 
@@ -63,82 +62,73 @@ def model_source(*, drafts: bool, vocab_size: int | None = None) -> Source:
     """
 
     @cache
-    def known() -> list[Group]:
+    def known() -> list[ChoiceGroup]:
         bundled = [entry for entry in bundled_models() if (entry.name != DEMO) is drafts]
         groups = [
-            Group("bundled", [_model_row(entry, vocab_size) for entry in bundled]),
-            Group("used before, and beside them", [_model_row(entry, vocab_size) for entry in _used_before()]),
-            Group("Hugging Face cache", [_model_row(entry, vocab_size) for entry in cached_models()]),
-            Group("Ollama", [_model_row(entry, vocab_size) for entry in ollama_models()]),
-            Group("LM Studio", [_model_row(entry, vocab_size) for entry in lm_studio_models()]),
-            Group("llama.cpp cache", [_model_row(entry, vocab_size) for entry in llama_cpp_models()]),
+            ChoiceGroup("bundled", [_model_row(entry, vocab_size) for entry in bundled]),
+            ChoiceGroup("used before, and beside them", [_model_row(entry, vocab_size) for entry in _used_before()]),
+            ChoiceGroup("Hugging Face cache", [_model_row(entry, vocab_size) for entry in cached_models()]),
+            ChoiceGroup("Ollama", [_model_row(entry, vocab_size) for entry in ollama_models()]),
+            ChoiceGroup("LM Studio", [_model_row(entry, vocab_size) for entry in lm_studio_models()]),
+            ChoiceGroup("llama.cpp cache", [_model_row(entry, vocab_size) for entry in llama_cpp_models()]),
         ]
-        return [*groups, Group("no draft", [Row(OFF, OFF, "speculation off")])] if drafts else groups
+        return [*groups, ChoiceGroup("no draft", [Choice(OFF, OFF, "speculation off")])] if drafts else groups
 
-    def source(typed: str) -> list[Group]:
+    def source(typed: str) -> list[ChoiceGroup]:
         typed = typed.strip()
-        found = _matching(known(), typed)
+        found = matching(known(), typed)
         if not typed:
             return found
         inside = [_model_row(entry, vocab_size) for entry in models_in(expanded(typed), 1)]
-        groups = [Group(f"in {typed}", inside), *_paths(typed, ".gguf"), *found]
+        groups = [ChoiceGroup(f"in {typed}", inside), *paths_from(typed, ".gguf"), *found]
         listed = any(row.value == typed for group in groups for row in group.rows)
-        return groups if listed else [*groups, Group("as typed", [Row(typed, typed, "folder, .gguf file or hub id")])]
+        return (
+            groups
+            if listed
+            else [*groups, ChoiceGroup("as typed", [Choice(typed, typed, "folder, .gguf file or hub id")])]
+        )
 
     return source
 
 
 def folder_source(remembered: Iterable[str]) -> Source:
     """A folder: the one typed, those remembered (chosen again, they are forgotten), and folders on the way."""
-    known = [Row(folder, folder, "on the shelf; enter takes it off") for folder in remembered]
+    known = [Choice(folder, folder, "on the shelf; enter takes it off") for folder in remembered]
 
-    def source(typed: str) -> list[Group]:
+    def source(typed: str) -> list[ChoiceGroup]:
         typed = typed.strip()
         if not typed:
-            return [Group("on the shelf", known), *_paths("~/", None)]
+            return [ChoiceGroup("on the shelf", known), *paths_from("~/", None)]
         here = expanded(typed)
         found = models_in(here) if here.is_dir() else []
-        rows = [Row(typed, typed, f"{len(found)} model{'s' * (len(found) != 1)} here")] if here.is_dir() else []
-        return [Group("this folder", rows), *_paths(typed, None)]
+        rows = [Choice(typed, typed, f"{len(found)} model{'s' * (len(found) != 1)} here")] if here.is_dir() else []
+        return [ChoiceGroup("this folder", rows), *paths_from(typed, None)]
 
     return source
 
 
-def download_source(typed: str) -> list[Group]:
+def download_source(typed: str) -> list[ChoiceGroup]:
     """Published drafts, known targets, and the hub id typed."""
     typed = typed.strip()
     groups = [
-        Group("published drafts", [Row(one.draft, one.draft) for one in PUBLISHED]),
-        Group("known targets", [Row(one.name, one.name, "gated" if one.gated else "") for one in TARGETS]),
+        ChoiceGroup("published drafts", [Choice(one.draft, one.draft) for one in PUBLISHED]),
+        ChoiceGroup("known targets", [Choice(one.name, one.name, "gated" if one.gated else "") for one in TARGETS]),
     ]
-    found = _matching(groups, typed)
+    found = matching(groups, typed)
     listed = any(row.value == typed for group in found for row in group.rows)
-    return found if listed or typed.count("/") != 1 else [Group("as typed", [Row(typed, typed, "hub id")]), *found]
+    return (
+        found
+        if listed or typed.count("/") != 1
+        else [ChoiceGroup("as typed", [Choice(typed, typed, "hub id")]), *found]
+    )
 
 
-def recording_source() -> Source:
-    """Recordings of this machine, the bundled ones, and a path typed."""
-
-    @cache
-    def known() -> list[Group]:
-        listed = recordings.listed()
-        return [
-            Group("recorded here", [_recording_row(entry) for entry in listed if not entry.bundled]),
-            Group("bundled", [_recording_row(entry) for entry in listed if entry.bundled]),
-        ]
-
-    def source(typed: str) -> list[Group]:
-        return [*_matching(known(), typed), *_paths(typed, ".jsonl")]
-
-    return source
-
-
-def file_source(typed: str) -> list[Group]:
+def file_source(typed: str) -> list[ChoiceGroup]:
     """Files whose path begins with what is typed, and folders on the way."""
-    return _paths(typed, "") if _is_path(typed) else _paths(f"./{typed}", "")
+    return paths_from(typed, "") if _is_path(typed) else paths_from(f"./{typed}", "")
 
 
-def _paths(typed: str, suffix: str | None) -> list[Group]:
+def paths_from(typed: str, suffix: str | None) -> list[ChoiceGroup]:
     """Files with ``suffix`` (None: no file) and folders that go on from what is typed; hidden ones only when asked for."""
     if not _is_path(typed):
         return []
@@ -150,7 +140,7 @@ def _paths(typed: str, suffix: str | None) -> list[Group]:
         and (start.startswith(".") or not entry.name.startswith("."))
         and (entry.is_dir() or (suffix is not None and entry.name.endswith(suffix)))
     ]
-    return [Group(f"in {before or '/'}", rows)]
+    return [ChoiceGroup(f"in {before or '/'}", rows)]
 
 
 def _used_before() -> list[ModelEntry]:
@@ -169,44 +159,33 @@ def folders_used() -> list[Path]:
     return list(found)
 
 
-def _matching(groups: list[Group], typed: str) -> list[Group]:
+def matching(groups: list[ChoiceGroup], typed: str) -> list[ChoiceGroup]:
+    """The rows whose titles hold every word that is typed."""
     words = typed.lower().split()
     return [
-        Group(group.title, [row for row in group.rows if all(word in row.title.lower() for word in words)])
+        ChoiceGroup(group.title, [row for row in group.rows if all(word in row.title.lower() for word in words)])
         for group in groups
     ]
 
 
-def _model_row(entry: ModelEntry, vocab_size: int | None) -> Row:
+def _model_row(entry: ModelEntry, vocab_size: int | None) -> Choice:
     other = vocab_size is not None and entry.vocab_size not in (None, vocab_size)
     facts = (
         f"{entry.architecture.removesuffix('ForCausalLM')} {entry.quantization}".rstrip(),
         f"vocabulary {entry.vocab_size or 'unknown'}" + (" (the target has another)" if other else ""),
         f"{count(entry.weight_bytes)}B",
     )
-    return Row(entry.name, entry.name, ", ".join(facts))
+    return Choice(entry.name, entry.name, ", ".join(facts))
 
 
-def _recording_row(entry: recordings.Listed) -> Row:
-    load, run = entry.header.load, entry.header.run
-    pair = f"{_short(load.target)} + {_short(load.draft) or OFF}"
-    speed = f", {entry.speedup:.2f}x" if entry.speedup is not None else ""
-    title = f"{entry.header.made[:16].replace('T', ' ')}  {pair}  {' '.join(run.prompt.split())}"
-    return Row(str(entry.path), title, f"gamma {run.gamma}, T {run.temperature:g}{speed}")
-
-
-def _short(name: str) -> str:
-    return name.rstrip("/").rpartition("/")[2]
-
-
-def _file_row(entry: os.DirEntry[str], before: str) -> Row:
+def _file_row(entry: os.DirEntry[str], before: str) -> Choice:
     if entry.is_dir():
-        return Row(f"{before}{entry.name}/", f"{entry.name}/", folder=True)
+        return Choice(f"{before}{entry.name}/", f"{entry.name}/", folder=True)
     try:
         size = f"{count(entry.stat().st_size)}B"
     except OSError:
         size = "cannot be read"
-    return Row(f"{before}{entry.name}", entry.name, size)
+    return Choice(f"{before}{entry.name}", entry.name, size)
 
 
 def _entries(folder: Path) -> Iterable[os.DirEntry[str]]:

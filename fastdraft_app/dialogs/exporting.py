@@ -8,6 +8,7 @@ from pathlib import Path
 from textual.app import App
 from textual.screen import Screen
 
+from fastdraft_app.client.command import Outcome
 from fastdraft_app.client.convert import convert
 
 
@@ -22,11 +23,11 @@ def export(
 
     async def work() -> None:
         try:
-            done, told = await convert(model, output, target)
+            outcome = await convert(model, output, target)
         except OSError as error:
-            done, told = False, f"The converter could not be started ({error})."
-        title, severity = ("Exported", "information") if done else ("Not exported", "error")
-        app.notify(told, title=title, severity=severity, markup=False, timeout=12)  # type: ignore[arg-type]
+            outcome = Outcome(False, f"The converter could not be started ({error}).")
+        title = "Exported" if outcome.done else "Not exported"
+        app.notify(outcome.words, title=title, severity=outcome.severity, markup=False, timeout=12)
         then()
 
     app.run_worker(work(), group="export", exit_on_error=False)

@@ -14,7 +14,7 @@ from textual.widgets import Static
 from fastdraft_app.dialogs.dialog import Dialog
 from fastdraft_app.theme.palette import STATES, TokenState
 
-Row = tuple[Content, str]
+KeyRow = tuple[Content, str]
 """What stands at the left, and what it means."""
 
 
@@ -46,7 +46,7 @@ class HelpScreen(Dialog[None]):
         page.border_title = Content("Help")
         page.border_subtitle = Content("esc closes")
 
-    def _keys(self, keys: list[ActiveBinding]) -> list[Row]:
+    def _keys(self, keys: list[ActiveBinding]) -> list[KeyRow]:
         rows: dict[str, list[str]] = {}
         for active in keys:
             binding = active.binding
@@ -55,7 +55,7 @@ class HelpScreen(Dialog[None]):
                 rows.setdefault(words, []).append(self.app.get_key_display(binding))
         return [(Content.styled(" ".join(keys), "bold $primary"), words) for words, keys in rows.items()]
 
-    def _colours(self) -> list[Row]:
+    def _colours(self) -> list[KeyRow]:
         return [(self._state(state), state.meaning) for state in STATES.values()]
 
     def _state(self, state: TokenState) -> Content:
@@ -64,7 +64,7 @@ class HelpScreen(Dialog[None]):
         return Content.assemble((f"{glyph} ", colour), (state.name, f"{state.attribute.replace('dim ', '')} {colour}"))
 
 
-def _section(title: str, rows: list[Row]) -> ComposeResult:
+def _section(title: str, rows: list[KeyRow]) -> ComposeResult:
     yield Static(Content.styled(title, "bold $muted"), classes="title")
     for name, words in rows:
         with Horizontal(classes="row"):

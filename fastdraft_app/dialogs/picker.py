@@ -16,7 +16,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
-from fastdraft_app.dialogs.choices import Group, Row, Source
+from fastdraft_app.dialogs.choices import Choice, ChoiceGroup, Source
 from fastdraft_app.dialogs.dialog import Dialog
 from fastdraft_app.theme.palette import marks
 from fastdraft_core.formatting import elide, one_line
@@ -29,11 +29,11 @@ class PickerScreen(Dialog[str | None]):
     """An input over a list: typing narrows the list, the arrows move in it, enter takes. Returns a value or nothing."""
 
     @dataclass
-    class Found(Message):
+    class Answered(Message):
         """What the source has answered to the text ``typed``."""
 
         typed: str
-        groups: list[Group]
+        groups: list[ChoiceGroup]
 
     CSS_PATH = "picker.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -52,7 +52,7 @@ class PickerScreen(Dialog[str | None]):
         self._current = current
         self._hint = hint
         self._empty = empty
-        self._rows: list[Row] = []
+        self._rows: list[Choice] = []
         #: What the list answers, and whether enter waits for the answer to what is typed now.
         self._answered: str | None = None
         self._entered = False
@@ -83,10 +83,10 @@ class PickerScreen(Dialog[str | None]):
             # A name too long, a folder nobody may enter: there is nothing to choose there.
             groups = []
         if not get_current_worker().is_cancelled:
-            self.post_message(self.Found(typed, groups))
+            self.post_message(self.Answered(typed, groups))
 
-    @on(Found)
-    def _show(self, event: Found) -> None:
+    @on(Answered)
+    def _show(self, event: Answered) -> None:
         listed = self.query_one("#rows", OptionList)
         listed.clear_options()
         self._rows = []
@@ -110,7 +110,7 @@ class PickerScreen(Dialog[str | None]):
         if entered:
             self._take()
 
-    def _line(self, row: Row) -> Content:
+    def _line(self, row: Choice) -> Content:
         """The row on one line: facts at the right edge, the title in what is left."""
         width = max(self.query_one("#rows").size.width - EDGE, 20)
         mark = marks(ascii_only := self.app.has_class("-ascii"))
@@ -158,6 +158,6 @@ class PickerScreen(Dialog[str | None]):
         typed.value = text
         typed.cursor_position = len(text)
 
-    def _highlighted(self) -> Row | None:
+    def _highlighted(self) -> Choice | None:
         option = self.query_one("#rows", OptionList).highlighted_option
         return self._rows[int(option.id)] if option is not None and option.id is not None else None

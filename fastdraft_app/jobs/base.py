@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
@@ -9,19 +10,18 @@ from textual import events, on, work
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
+from textual.screen import Screen
 from textual.timer import Timer
 from textual.worker import get_current_worker
 
-from fastdraft_app.client.jobs import JobsClient, act
-from fastdraft_app.dialogs.confirm import ConfirmScreen
+from fastdraft_app.client.jobs import Action, JobsClient
 from fastdraft_app.jobs.job_text import figures
 from fastdraft_app.jobs.stage_bar import progress_words, stage_bar
-from fastdraft_app.jobs.uses import FOLDER_BINDINGS, JobUses
+from fastdraft_app.jobs.uses import FOLDER_BINDINGS, Use, ask_delete, steer, use
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.banner import Banner
 from fastdraft_app.widgets.line import TextLine
-from fastdraft_core.errors import FastdraftError
-from fastdraft_core.formatting import in_bytes, one_line
+from fastdraft_core.formatting import one_line
 from fastdraft_core.jobs.view import JobView
 
 POLL_SECONDS = 1.0
@@ -39,7 +39,7 @@ JOB_BINDINGS: list[BindingType] = [
 """What can be done with a job; each screen puts its own keys before these."""
 
 
-class JobsBase(JobUses):
+class JobsBase(Screen[None]):
     """Polls in a thread while it is shown; draws only what changed."""
 
     AUTO_FOCUS = None
@@ -179,36 +179,36 @@ class JobsBase(JobUses):
 
     # --- acting -------------------------------------------------------------------------------
 
-    def action_act(self, what: str) -> None:
+    @property
+    def chosen(self) -> JobView | None:
+        """The job that the keys mean."""
+        raise NotImplementedError
+
+    def with_chosen(self, do: Callable[[JobView], object]) -> None:
+        """Do something with the chosen job; where there is none, say so."""
+        if self.chosen is None:
+            self.notify("There is no job here. Press 3 to train one.", severity="warning")
+        else:
+            do(self.chosen)
+
+    def action_use(self, how: Use) -> None:
+        """Do something with the chosen job's model or folder."""
+        self.with_chosen(lambda view: use(self, view, how))
+
+    def action_act(self, what: Action) -> None:
         """Pause, resume, cancel or retry the chosen job."""
-        self.with_chosen(lambda view: self._act(what, view))
-
-    @work(thread=True, group="act")
-    def _act(self, what: str, view: JobView) -> None:
-        try:
-            said, severity = act(what, view.folder), "information"
-        except FastdraftError as error:
-            said, severity = error.message, "error"
-        except OSError as error:
-            said, severity = f"{view.folder} cannot be written ({error.strerror or error}).", "error"
-        self.app.call_from_thread(self.notify, said, severity=severity, markup=False, timeout=8)
-        self.app.call_from_thread(self._acted, what, severity == "information")
-
-    def _acted(self, what: str, done: bool) -> None:
-        """After ``what`` was ``done`` or refused."""
-        self._frozen_since = None
-        self._poll()
+        self.with_chosen(lambda view: steer(self, what, view, lambda _: self.look_again()))
 
     def action_delete(self) -> None:
         """Ask, then delete the chosen job."""
-        self.with_chosen(self._ask_delete)
+        self.with_chosen(lambda view: ask_delete(self, view, self.deleted))
 
-    def _ask_delete(self, view: JobView) -> None:
-        sentence = f"{view.folder} with {in_bytes(view.size)} is deleted, its checkpoints too. This cannot be undone."
-        screen = ConfirmScreen(f"Delete job {view.name}?", sentence, "delete")
+    def deleted(self, done: bool) -> None:
+        """The deletion was ``done`` or refused."""
+        del done
+        self.look_again()
 
-        def answered(agreed: bool | None) -> None:
-            if agreed:
-                self._act("delete", view)
-
-        self.app.push_screen(screen, answered)
+    def look_again(self) -> None:
+        """Something was done: look at the jobs at once, also where the view was frozen."""
+        self._frozen_since = None
+        self._poll()

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from textual import events, on, work
+from collections.abc import Callable
+
+from textual import on, work
 from textual.content import Content
 from textual.message import Message
-from textual.timer import Timer
 
-from fastdraft_app.client.device_use import DeviceUse
-from fastdraft_app.jobs.base import JobsBase
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_core.formatting import one_line
+from fastdraft_core.jobs.view import JobView
 
 ASK_SECONDS = 2.0
 
 
-class JobDevice(JobsBase):
+class DeviceLine(TextLine):
     """One line, absent where there is nothing to tell."""
 
     class Asked(Message):
@@ -25,33 +25,27 @@ class JobDevice(JobsBase):
             super().__init__()
             self.words = words
 
-    _use: DeviceUse
-    _asking: Timer
+    def __init__(self, ask: Callable[[int | None, str], str], job: Callable[[], JobView | None], *, id: str) -> None:  # noqa: A002  Textual's name
+        """``ask`` is given a process, if there is one, and a device, in a thread; ``job`` is the one to ask about now."""
+        super().__init__(id=id)
+        self._ask = ask
+        self._job = job
 
-    @on(events.Mount)
-    def _begin_to_ask(self) -> None:
-        self._use = DeviceUse()
-        self._asking = self.set_interval(ASK_SECONDS, self._ask)
+    def on_mount(self) -> None:
+        """Begin to ask."""
+        self.set_interval(ASK_SECONDS, self._follow)
 
-    @on(events.ScreenSuspend)
-    def _ask_no_more(self) -> None:
-        self._asking.pause()
-
-    @on(events.ScreenResume)
-    def _ask_again(self) -> None:
-        self._asking.resume()
-
-    def _ask(self) -> None:
-        view = self.chosen
-        if not self.frozen and view is not None:
+    def _follow(self) -> None:
+        view = self._job()
+        # Nobody sees the line while a question or another screen lies over it.
+        if view is not None and self.app.screen is self.screen:
             self._ask_machine(view.pid if view.state == "running" else None, view.device)
 
     @work(thread=True, exclusive=True, group="device")
     def _ask_machine(self, pid: int | None, device: str) -> None:
-        self.post_message(self.Asked(self._use.poll(pid, device)))
+        self.post_message(self.Asked(self._ask(pid, device)))
 
     @on(Asked)
     def _show_use(self, event: Asked) -> None:
-        line = self.query_one("#device", TextLine)
-        line.show(Content.styled(one_line(event.words, " ", " "), "$muted"))
-        line.display = bool(event.words)
+        self.show(Content.styled(one_line(event.words, " ", " "), "$muted"))
+        self.display = bool(event.words)

@@ -9,7 +9,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from fastdraft_app.theme.palette import Marks, marks
-from fastdraft_app.widgets.gauges import bar
+from fastdraft_app.widgets.bars import bar
 from fastdraft_core.formatting import elide, in_bytes, one_line, percent
 from fastdraft_core.jobs.describe import state_words
 from fastdraft_core.jobs.view import JobView

@@ -12,10 +12,11 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from fastdraft_app.client.device_use import DeviceUse
 from fastdraft_app.client.jobs import JobsClient
 from fastdraft_app.client.log_tail import LogLines, LogTail
-from fastdraft_app.jobs.base import JOB_BINDINGS
-from fastdraft_app.jobs.device import JobDevice
+from fastdraft_app.jobs.base import JOB_BINDINGS, JobsBase
+from fastdraft_app.jobs.device import DeviceLine
 from fastdraft_app.jobs.job_list import state_label
 from fastdraft_app.jobs.job_series import acceptance_series, loss_series, rate_series, schedule_series
 from fastdraft_app.jobs.job_text import evaluation_table, samples
@@ -34,7 +35,7 @@ VIEWS = ("loss", "acceptance", "evaluations", "samples", "log", "schedule", "rat
 """What one can look at; a large screen shows them together."""
 
 
-class JobScreen(JobDevice):
+class JobScreen(JobsBase):
     """Everything of one job; a small screen shows one part at a time, ``v`` the next one."""
 
     CSS_PATH = "job.tcss"
@@ -76,7 +77,7 @@ class JobScreen(JobDevice):
         yield TextLine(id="stages")
         yield TextLine(id="progress", grows=True)
         yield TextLine(id="figures")
-        yield TextLine(id="device")
+        yield DeviceLine(DeviceUse().poll, lambda: None if self.frozen else self._shown, id="device")
         with Container(id="parts"):
             yield Chart("loss, nats a token", "no steps yet", ascii_only=mark, id="loss")
             yield Chart("expected acceptance, T 1", "no evaluation yet", ascii_only=mark, id="acceptance")
@@ -257,8 +258,9 @@ class JobScreen(JobDevice):
         else:
             self.app.pop_screen()
 
-    def _acted(self, what: str, done: bool) -> None:
-        if what == "delete" and done:
+    def deleted(self, done: bool) -> None:
+        """The job is gone, or its deletion was refused."""
+        if done:
             self._leave()
         else:
-            super()._acted(what, done)
+            super().deleted(done)

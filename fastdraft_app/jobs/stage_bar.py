@@ -6,7 +6,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from fastdraft_app.theme.palette import Marks
-from fastdraft_app.widgets.gauges import bar
+from fastdraft_app.widgets.bars import bar
 from fastdraft_core.formatting import count, percent
 from fastdraft_core.jobs.view import JobView, StageView
 

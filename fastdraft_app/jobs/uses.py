@@ -1,23 +1,29 @@
-"""What can be done with what a job has made: try it live, sweep it, export it; and with its folder."""
+"""What can be done with a job: steer it, try live, sweep or export what it has made, show its folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
-from textual import work
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from fastdraft_app.client.convert import output_folder
-from fastdraft_app.client.desktop import open_folder
+from fastdraft_app.client.file_manager import open_folder
+from fastdraft_app.client.jobs import Action, act
+from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.dialogs.exporting import export
 from fastdraft_app.messages import SettingsChanged
 from fastdraft_app.settings.settings import Changes
 from fastdraft_app.terminal.clipboard import copy
+from fastdraft_core.errors import FastdraftError
 from fastdraft_core.formatting import in_bytes
 from fastdraft_core.jobs.view import JobView
+
+Use = Literal["live", "sweep", "export", "open", "copy"]
+"""With its newest model: run it live, sweep it, export it; with its folder: open it, copy its path."""
 
 USE_BINDINGS: list[BindingType] = [
     Binding("g", "use('live')", "try it live", id="jobs.live", tooltip="open the job's newest draft in the live screen"),
@@ -32,57 +38,69 @@ FOLDER_BINDINGS: list[BindingType] = [
 """For where it is."""
 
 
-class JobUses(Screen[None]):
-    """The keys for the job that ``chosen`` names."""
+def use(screen: Screen[None], view: JobView, how: Use) -> None:
+    """Do something with the job's model or folder, and say so."""
+    if how in ("open", "copy"):
+        _show_folder(screen, view, opened=how == "open" and open_folder(view.folder))
+    elif view.model is None:
+        told = f"Job {view.name} has no checkpoint yet; the first comes minutes after the first step."
+        screen.notify(told, severity="warning", markup=False)
+    elif how == "export":
+        export(screen.app, view.name, str(view.model), output_folder(view.name), target=view.target, then=bool)
+    else:
+        _go(screen, view, view.model, how)
 
-    @property
-    def chosen(self) -> JobView | None:
-        """The job that the keys mean."""
-        raise NotImplementedError
 
-    def with_chosen(self, do: Callable[[JobView], object]) -> None:
-        """Do something with the chosen job; where there is none, say so."""
-        if self.chosen is None:
-            self.notify("There is no job here. Press 3 to train one.", severity="warning")
-        else:
-            do(self.chosen)
+def _go(screen: Screen[None], view: JobView, model: Path, mode: str) -> None:
+    """The live or the sweep screen with the job's pair."""
+    if not view.target:
+        told = f"Job {view.name} trains a target; choose it with m in the live screen: {model}"
+        screen.notify(told, markup=False)
+        return
+    changes: Changes = {"target": view.target, "draft": str(model)}
+    if mode == "sweep":
+        changes = {**changes, "sweep_drafts": str(model)}
+        screen.notify(f"The next sweep measures the draft of {view.name}; space starts it.", markup=False)
+    screen.app.post_message(SettingsChanged(changes))
+    screen.app.switch_mode(mode)
 
-    def action_use(self, how: str) -> None:
-        """Do something with the chosen job's model or folder."""
-        self.with_chosen(lambda view: self._do_with(view, how))
 
-    def _do_with(self, view: JobView, how: str) -> None:
-        if how in ("open", "copy"):
-            self._show_folder(view, opened=how == "open" and open_folder(view.folder))
-        elif view.model is None:
-            told = f"Job {view.name} has no checkpoint yet; the first comes minutes after the first step."
-            self.notify(told, severity="warning", markup=False)
-        elif how == "export":
-            export(self.app, view.name, str(view.model), output_folder(view.name), target=view.target, then=bool)
-        else:
-            self._go(view, view.model, how)
+def _show_folder(screen: Screen[None], view: JobView, *, opened: bool) -> None:
+    words, path = f"{view.folder} ({in_bytes(view.size)})", str(view.folder)
+    if not opened:
+        screen.app.copy_to_clipboard(path)
+        screen.run_worker(lambda: _copy_natively(path), thread=True, group="copy")
+    screen.notify(f"{words}, {'opened' if opened else 'copied'}", title="Job folder", markup=False, timeout=8)
 
-    def _go(self, view: JobView, model: Path, mode: str) -> None:
-        """The live or the sweep screen with the job's pair."""
-        if not view.target:
-            told = f"Job {view.name} trains a target; choose it with m in the live screen: {model}"
-            self.notify(told, markup=False)
-            return
-        changes: Changes = {"target": view.target, "draft": str(model)}
-        if mode == "sweep":
-            changes = {**changes, "sweep_drafts": str(model)}
-            self.notify(f"The next sweep measures the draft of {view.name}; space starts it.", markup=False)
-        self.app.post_message(SettingsChanged(changes))
-        self.app.switch_mode(mode)
 
-    def _show_folder(self, view: JobView, *, opened: bool) -> None:
-        words = f"{view.folder} ({in_bytes(view.size)})"
-        if not opened:
-            self.app.copy_to_clipboard(str(view.folder))
-            self._copy_natively(str(view.folder))
-        self.notify(f"{words}, {'opened' if opened else 'copied'}", title="Job folder", markup=False, timeout=8)
+def _copy_natively(text: str) -> None:
+    with suppress(OSError):
+        copy(text)
 
-    @work(thread=True, group="copy")
-    def _copy_natively(self, text: str) -> None:
-        with suppress(OSError):
-            copy(text)
+
+def steer(screen: Screen[None], action: Action, view: JobView, then: Callable[[bool], object]) -> None:
+    """Do ``action`` with the job in a thread and say how it went; ``then`` is told whether it was done."""
+
+    def work() -> None:
+        try:
+            said, done = act(action, view.folder), True
+        except FastdraftError as error:
+            said, done = error.message, False
+        except OSError as error:
+            said, done = f"{view.folder} cannot be written ({error.strerror or error}).", False
+        severity: Literal["information", "error"] = "information" if done else "error"
+        screen.app.call_from_thread(screen.notify, said, severity=severity, markup=False, timeout=8)
+        screen.app.call_from_thread(then, done)
+
+    screen.run_worker(work, thread=True, group="act")
+
+
+def ask_delete(screen: Screen[None], view: JobView, then: Callable[[bool], object]) -> None:
+    """Ask whether to delete the job, and do so; ``then`` is told whether it was done, where it was agreed to."""
+    sentence = f"{view.folder} with {in_bytes(view.size)} is deleted, its checkpoints too. This cannot be undone."
+
+    def answered(agreed: bool | None) -> None:
+        if agreed:
+            steer(screen, "delete", view, then)
+
+    screen.app.push_screen(ConfirmScreen(f"Delete job {view.name}?", sentence, "delete"), answered)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 
+from fastdraft_app.exports import export_folder, free_name
 from fastdraft_app.live.recordings import machine_words
-from fastdraft_app.live.replay import MODES, Recording, Track
+from fastdraft_app.live.replay import MODES, RUN_NAMES, Recording, Track
 from fastdraft_app.settings.settings import OFF, Settings
 from fastdraft_app.theme.palette import glyph
-from fastdraft_core import places
 from fastdraft_core.events import Block, Compared, ModelCard, PairLoaded, RunMetrics, encode
 from fastdraft_core.files import write_atomic
 from fastdraft_core.formatting import count, percent, safe
@@ -25,15 +24,7 @@ EXPORTS = {
 }
 """What can be exported, by the ending of its file."""
 
-NAMES = {"ar": "autoregressive", "sd": "speculative"}
-Row = tuple[str, ...]
-
-
-def export_folder(settings: Settings) -> Path:
-    """Where exports and pictures go; it is there after this call."""
-    folder = Path(settings.exports).expanduser() if settings.exports else places.exports()
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+_TableRow = tuple[str, ...]
 
 
 def export(kind: str, recorded: Recorded, settings: Settings, picture: Callable[[], str]) -> Path:
@@ -46,13 +37,6 @@ def export(kind: str, recorded: Recorded, settings: Settings, picture: Callable[
     path = free_name(export_folder(settings), kind)
     write_atomic(path, makers[kind](recorded).encode())
     return path
-
-
-def free_name(folder: Path, kind: str, stem: str = "") -> Path:
-    """A file name that nobody has yet, by default of this second."""
-    stem = stem or f"fastdraft-{datetime.now():%Y%m%d-%H%M%S}"
-    names = (folder / f"{stem}{number}.{kind}" for number in ("", *(f"-{n}" for n in range(2, 1000))))
-    return next(path for path in names if not path.exists())
 
 
 def json_lines(recorded: Recorded) -> str:
@@ -72,7 +56,7 @@ def markdown(recorded: Recorded) -> str:
         f"## Prompt\n\n{_fenced(recorded.header.run.prompt)}",
     ]
     for mode, track in recording.tracks.items():
-        parts.append(f"## {NAMES[mode].capitalize()} text\n\n{_fenced(track.text(track.num_steps))}")
+        parts.append(f"## {RUN_NAMES[mode].capitalize()} text\n\n{_fenced(track.text(track.num_steps))}")
     if MODES[1] in recording.tracks:
         parts.append(f"## Blocks\n\n{_fenced(_blocks(recording.tracks[MODES[1]]))}")
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -93,7 +77,7 @@ def plain_text(recorded: Recorded) -> str:
         f"--- prompt\n{safe(recorded.header.run.prompt)}",
     ]
     for mode, track in recording.tracks.items():
-        parts.append(f"--- {NAMES[mode]} text\n{safe(track.text(track.num_steps))}")
+        parts.append(f"--- {RUN_NAMES[mode]} text\n{safe(track.text(track.num_steps))}")
     if MODES[1] in recording.tracks:
         parts.append(f"--- blocks\n{_blocks(recording.tracks[MODES[1]])}")
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -124,10 +108,10 @@ def _agreement(compared: Compared) -> str:
     return f"The texts part at token {parted.position} ({'a near-tie' if parted.tie else 'no tie'}: {margin})."
 
 
-def _figures(recording: Recording) -> Iterator[Row]:
+def _figures(recording: Recording) -> Iterator[_TableRow]:
     """A table: a head, then one row a figure with a column for each run that has ended."""
     ended = {mode: track.finished.metrics for mode, track in recording.tracks.items() if track.finished is not None}
-    yield ("measured", *(NAMES[mode] for mode in ended))
+    yield ("measured", *(RUN_NAMES[mode] for mode in ended))
     figures: dict[str, Callable[[RunMetrics], str]] = {
         "decode speed": lambda m: f"{m.tokens_per_second:.1f} tokens/s",
         "decode time": lambda m: f"{m.seconds:.3f} s",
@@ -183,7 +167,7 @@ def _block(block: Block) -> str:
     return f"{block.index + 1:4}  {marks:14}  {block.at:8.3f} s  {costs}"
 
 
-def _table_row(cells: Row) -> str:
+def _table_row(cells: _TableRow) -> str:
     return f"| {' | '.join(map(_cell, cells))} |"
 
 

@@ -9,7 +9,7 @@ from fastdraft_core.events import Block, Detail, Token
 
 
 @dataclass(frozen=True)
-class Facts:
+class TokenFacts:
     """One token in its run; ``pending`` while its block has been drafted and not judged."""
 
     track: Track
@@ -78,7 +78,7 @@ class Facts:
         return self.detail.target.top[0].text if self.detail is not None and self.detail.target.top else ""
 
 
-def whereabouts(facts: Facts) -> str:
+def whereabouts(facts: TokenFacts) -> str:
     """Block, position in it, and number in the text."""
     block = facts.block
     if block is None:
@@ -88,7 +88,7 @@ def whereabouts(facts: Facts) -> str:
     return f"block {facts.place.step}/{len(facts.track.blocks)}, {inside}, new token {facts.new}"
 
 
-def verdict(facts: Facts, quoted: str) -> str:
+def verdict(facts: TokenFacts, quoted: str) -> str:
     """Why the token has its state; ``quoted`` is the target's most probable token as it is shown."""
     match facts.state:
         case "pending":
@@ -101,7 +101,7 @@ def verdict(facts: Facts, quoted: str) -> str:
     return words(facts, quoted)
 
 
-def _never_judged(facts: Facts) -> str:
+def _never_judged(facts: TokenFacts) -> str:
     assert facts.block is not None
     refused = next((n for n, token in enumerate(facts.block.drafted, 1) if token.state == "rejected"), None)
     if refused is None:
@@ -109,7 +109,7 @@ def _never_judged(facts: Facts) -> str:
     return f"never judged: draft {refused} of its block was refused"
 
 
-def _greedy(facts: Facts, quoted: str) -> str:
+def _greedy(facts: TokenFacts, quoted: str) -> str:
     return {
         "accepted": "kept: it is the target's argmax",
         "rejected": f"refused: the target's argmax is {quoted}" if facts.best else "refused: not the target's argmax",
@@ -118,7 +118,7 @@ def _greedy(facts: Facts, quoted: str) -> str:
     }[facts.state]
 
 
-def _sampled(facts: Facts, quoted: str) -> str:
+def _sampled(facts: TokenFacts, quoted: str) -> str:
     del quoted
     if facts.state == "bonus":
         return "drawn from p after all that was drafted"
@@ -134,7 +134,7 @@ def _sampled(facts: Facts, quoted: str) -> str:
     return "kept: u is below p/q" if facts.state == "accepted" else "refused: u is not below p/q"
 
 
-def processing(facts: Facts) -> str:
+def processing(facts: TokenFacts) -> str:
     """Which distributions the numbers are of."""
     started = facts.track.started
     if facts.greedy:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from textwrap import wrap
+from typing import NamedTuple
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 
-from fastdraft_app.live.inspection import Facts, probability, processing, verdict, whereabouts
+from fastdraft_app.live.inspection import TokenFacts, probability, processing, verdict, whereabouts
+from fastdraft_app.live.replay import Place, Track
+from fastdraft_app.live.session import BUSY, Session
+from fastdraft_app.live.token_layout import FIRST, TokenMove
+from fastdraft_app.live.token_view import TokenView
 from fastdraft_app.theme.palette import STATES, Marks, marks
 from fastdraft_app.widgets.line import TextLine, fields, first_fitting
 from fastdraft_core.events import Candidate, Opinion
@@ -19,12 +24,19 @@ LABEL = 9
 ROOMY = 50
 """Cells from which there is room for bars and longer words."""
 
-Row = tuple[int, Content]
-"""A line and how much it matters: where there is no room for all, the least important are left out."""
+WAIT = "The tokens can be inspected when the runs have been timed."
+NOTHING = "There is no speculative run to inspect. Press r to run, or d for a draft."
+
+
+class PageLine(NamedTuple):
+    """A line and how much it matters: where there is no room for all, the least important are left out."""
+
+    weight: int
+    line: Content
 
 
 class Inspector(Vertical):
-    """A framed page about the inspected token."""
+    """A framed page about the inspected token, which is a token of the speculative run; and which one that is."""
 
     DEFAULT_CSS = """
     Inspector {
@@ -37,12 +49,20 @@ class Inspector(Vertical):
     }
     """
 
-    def __init__(self, *, ascii_only: bool, id: str) -> None:  # noqa: A002  Textual's name
+    def __init__(self, tokens: TokenView, *, ascii_only: bool, id: str) -> None:  # noqa: A002  Textual's name
+        """``tokens`` shows the run; the inspected token is marked there, and the cursor moves over its lines."""
         super().__init__(id=id)
+        self.is_open = False
+        """Whether it is on screen."""
+        self.place: Place | None = None
+        """The inspected token; None until there is one to inspect."""
+        self._tokens = tokens
+        self._track: Track | None = None
         self._ascii = ascii_only
         self._marks = marks(ascii_only)
         self._page = TextLine(classes="page")
-        self._shown: tuple[Facts | None, str] = (None, "")
+        self._facts: TokenFacts | None = None
+        self._instead = ""
         self.border_title = "Inspector"
         self.border_subtitle = "arrows choose, i closes"
 
@@ -50,21 +70,57 @@ class Inspector(Vertical):
         """One page of text."""
         yield self._page
 
-    def show(self, facts: Facts | None, instead: str) -> None:
-        """Show ``facts``, or without any what to do ``instead``."""
-        self._shown = facts, instead
+    def open(self, place: Place | None = None) -> None:
+        """Be on screen from now on, with the token at ``place`` or the last one."""
+        self.is_open, self.place = True, place
+
+    def close(self) -> None:
+        """Leave the screen."""
+        self.is_open, self.place = False, None
+
+    def move(self, move: TokenMove) -> bool:
+        """Inspect the token that ``move`` leads to; False where there is none."""
+        place = self._tokens.moved(self.place or FIRST, move)
+        if place is not None:
+            self.place = place
+        return place is not None
+
+    def follow(self, session: Session) -> None:
+        """Before the tokens are drawn: a token of another run is none of this one."""
+        track = session.track("sd")
+        if track is not self._track or session.phase in BUSY:
+            self._track, self.place = track, None
+
+    def show(self, session: Session) -> None:
+        """After the tokens were drawn: settle on one that is shown, and tell about it."""
+        if not self.is_open:
+            self._tokens.inspect(None)
+            return
+        track, busy = session.track("sd"), session.phase in BUSY
+        if track is not None and not busy:
+            self._settle()
+        self._facts, self._instead = None, WAIT if busy else NOTHING
+        if track is not None and self.place is not None:
+            self._facts = TokenFacts(track, self.place, pending=self.place.step >= session.visible_steps("sd"))
         self._draw()
+
+    def _settle(self) -> None:
+        had = self.place
+        self.place = self._tokens.moved(had or FIRST, "stay" if had else "end")
+        self._tokens.inspect(self.place)
+        if had is None:
+            self.refresh_bindings()
 
     def on_resize(self) -> None:
         """Fit the page to its new size."""
         self.call_after_refresh(self._draw)
 
     def _draw(self) -> None:
-        (facts, instead), (width, height) = self._shown, self._page.size
-        if facts is None:
-            rows = [Content.styled(line, "$muted") for line in wrap(instead, max(width, 10))]
+        width, height = self._page.size
+        if self._facts is None:
+            rows = [Content.styled(line, "$muted") for line in wrap(self._instead, max(width, 10))]
         else:
-            rows = page(facts, width, height, self._marks, self._ascii)
+            rows = page(self._facts, width, height, self._marks, self._ascii)
         self._page.show(Content("\n").join(rows))
 
     @property
@@ -73,32 +129,32 @@ class Inspector(Vertical):
         return self._page.text
 
 
-def page(facts: Facts, width: int, height: int, mark: Marks, ascii_only: bool) -> list[Content]:
+def page(facts: TokenFacts, width: int, height: int, mark: Marks, ascii_only: bool) -> list[Content]:
     """At most ``height`` lines of ``width`` cells."""
     draw = _Page(facts, max(width, 20), mark, ascii_only)
     rows = draw.rows()
-    kept = sorted(sorted(range(len(rows)), key=lambda n: -rows[n][0])[:height])
-    return [rows[n][1] for n in kept]
+    kept = sorted(sorted(range(len(rows)), key=lambda n: -rows[n].weight)[:height])
+    return [rows[n].line for n in kept]
 
 
 class _Page:
     """The lines of one page."""
 
-    def __init__(self, facts: Facts, width: int, mark: Marks, ascii_only: bool) -> None:
+    def __init__(self, facts: TokenFacts, width: int, mark: Marks, ascii_only: bool) -> None:
         self._facts = facts
         self._width = width
         self._mark = mark
         self._ascii = ascii_only
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[PageLine]:
         """Everything, in order."""
         facts = self._facts
         words = wrap(verdict(facts, self._quoted(facts.best, 14)), self._width)
-        rows: list[Row] = [(100, self._heading()), (80, self._whereabouts())]
-        rows += [(90 - 30 * n, Content(line)) for n, line in enumerate(words)]
+        rows: list[PageLine] = [PageLine(100, self._heading()), PageLine(80, self._whereabouts())]
+        rows += [PageLine(90 - 30 * n, Content(line)) for n, line in enumerate(words)]
         if facts.detail is None:
-            return [*rows, _GAP, (70, self._muted("no details were recorded of this token"))]
-        return [*rows, _GAP, *self._numbers(), _GAP, *self._candidates(), _GAP, (50, self._note())]
+            return [*rows, _GAP, PageLine(70, self._muted("no details were recorded of this token"))]
+        return [*rows, _GAP, *self._numbers(), _GAP, *self._candidates(), _GAP, PageLine(50, self._note())]
 
     def _heading(self) -> Content:
         facts = self._facts
@@ -117,18 +173,18 @@ class _Page:
         words = whereabouts(self._facts)
         return first_fitting(self._width, self._muted(words), self._muted(words.replace("new token", "new")))
 
-    def _numbers(self) -> list[Row]:
+    def _numbers(self) -> list[PageLine]:
         facts, detail = self._facts, self._facts.detail
         assert detail is not None
         target, draft = None if facts.pending else detail.target, detail.draft
         return [
-            (75, self._columns("", "target", "draft", "$muted")),
-            (95, self._columns("p, q", *(_chance(opinion) for opinion in (target, draft)))),
-            (65, self._columns("entropy", *(_entropy(opinion) for opinion in (target, draft)))),
+            PageLine(75, self._columns("", "target", "draft", "$muted")),
+            PageLine(95, self._columns("p, q", *(_chance(opinion) for opinion in (target, draft)))),
+            PageLine(65, self._columns("entropy", *(_entropy(opinion) for opinion in (target, draft)))),
             *self._acceptance(),
         ]
 
-    def _acceptance(self) -> list[Row]:
+    def _acceptance(self) -> list[PageLine]:
         facts, detail = self._facts, self._facts.detail
         if facts.pending or detail is None or detail.overlap is None:
             return []
@@ -139,7 +195,7 @@ class _Page:
         entries = [entry for entry in (chance, drawn, shared) if entry is not None]
         if self._width >= ROOMY:
             return [
-                (85 - n, Content.assemble((name.ljust(36), "$muted"), probability(value)))
+                PageLine(85 - n, Content.assemble((name.ljust(36), "$muted"), probability(value)))
                 for n, (_, name, value) in enumerate(entries)
             ]
         long, short = (
@@ -149,20 +205,20 @@ class _Page:
             )
             for digits, gap in ((3, 2), (2, 1))
         )
-        return [(85, first_fitting(self._width, long, short))]
+        return [PageLine(85, first_fitting(self._width, long, short))]
 
-    def _candidates(self) -> list[Row]:
+    def _candidates(self) -> list[PageLine]:
         facts, detail = self._facts, self._facts.detail
         assert detail is not None
         target = [] if facts.pending else detail.target.top
         draft = detail.draft.top if detail.draft is not None else []
         half = (self._width - 2) // 2
         title = Content.styled(f"top {TOP}, target".ljust(half + 2) + f"top {TOP}, draft", "$muted")
-        rows: list[Row] = [(64, title)]
+        rows: list[PageLine] = [PageLine(64, title)]
         for n in range(max(len(target), len(draft))):
             left, right = (self._candidate(top[n] if n < len(top) else None, half) for top in (target, draft))
             gap = " " * (half + 2 - left.cell_length)
-            rows.append((70 - n, Content.assemble(left, gap, right)))
+            rows.append(PageLine(70 - n, Content.assemble(left, gap, right)))
         return rows
 
     def _candidate(self, candidate: Candidate | None, width: int) -> Content:
@@ -192,7 +248,7 @@ class _Page:
         return Content.styled(words, "$muted")
 
 
-_GAP: Row = (1, Content(""))
+_GAP = PageLine(1, Content(""))
 
 
 def _chance(opinion: Opinion | None) -> str:

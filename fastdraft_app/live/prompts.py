@@ -52,7 +52,7 @@ def read_prompt(path: Path) -> str:
             raise FastdraftError(f"There is no file at {path}. Give a text file.")
         if path.stat().st_size > LARGEST_FILE:
             raise FastdraftError(f"{path} is larger than 1 MiB, which no model here can continue. Give a shorter file.")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise FastdraftError(f"{path} cannot be read as text ({error}).") from error
     if not text.strip():

@@ -12,10 +12,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
+from fastdraft_app.dialogs.choices import Choice, ChoiceGroup, Source, matching, paths_from
 from fastdraft_app.live.replay import MODES
+from fastdraft_app.settings.settings import OFF
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import (
@@ -190,3 +193,32 @@ def machine_words(header: RecordingHeader) -> str:
     name = " ".join(_TRADE_WORDS.sub(" ", machine.cpu).split())
     cores = f"{machine.physical_cores} core" + ("s" if machine.physical_cores != 1 else "")
     return f"{name}, {cores}, {header.made[:10]}"
+
+
+def recording_source() -> Source:
+    """Recordings of this machine, the bundled ones, and a path typed."""
+
+    @cache
+    def known() -> list[ChoiceGroup]:
+        found = listed()
+        return [
+            ChoiceGroup("recorded here", [_recording_row(entry) for entry in found if not entry.bundled]),
+            ChoiceGroup("bundled", [_recording_row(entry) for entry in found if entry.bundled]),
+        ]
+
+    def source(typed: str) -> list[ChoiceGroup]:
+        return [*matching(known(), typed), *paths_from(typed, ".jsonl")]
+
+    return source
+
+
+def _recording_row(entry: Listed) -> Choice:
+    load, run = entry.header.load, entry.header.run
+    pair = f"{_short(load.target)} + {_short(load.draft) or OFF}"
+    speed = f", {entry.speedup:.2f}x" if entry.speedup is not None else ""
+    title = f"{entry.header.made[:16].replace('T', ' ')}  {pair}  {' '.join(run.prompt.split())}"
+    return Choice(str(entry.path), title, f"gamma {run.gamma}, T {run.temperature:g}{speed}")
+
+
+def _short(name: str) -> str:
+    return name.rstrip("/").rpartition("/")[2]

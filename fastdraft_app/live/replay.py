@@ -9,15 +9,18 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from fastdraft_core.events import Block, Compared, Event, FirstToken, RunFinished, RunMetrics, RunStarted, Token
 
-MODES = ("ar", "sd")
+Mode = Literal["ar", "sd"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 """Autoregressive and speculative, in the order in which they are timed."""
 
+RUN_NAMES: dict[Mode, str] = {"ar": "autoregressive", "sd": "speculative"}
+
 View = Literal["clean", "history", "plain"]
-VIEWS: tuple[View, ...] = ("clean", "history", "plain")
+VIEWS: tuple[View, ...] = get_args(View)
 """The final text by state; the same with what was thrown away; the final text without colour."""
 
 SPEEDS = (1.0, 1 / 4, 1 / 10, 1 / 50)
@@ -214,11 +217,16 @@ def _final(metrics: RunMetrics) -> Figures:
     )
 
 
+def _mode(name: str) -> Mode | None:
+    """The mode that an event names; a later version may know others."""
+    return next((mode for mode in MODES if mode == name), None)
+
+
 class Recording:
     """The events of one comparison, by mode. An autoregressive ``RunStarted`` begins a new one."""
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
-        self.tracks: dict[str, Track] = {}
+        self.tracks: dict[Mode, Track] = {}
         self.compared: Compared | None = None
         for event in events:
             self.add(event)
@@ -229,16 +237,22 @@ class Recording:
             self._start(event)
         elif isinstance(event, Compared):
             self.compared = event
-        elif isinstance(event, FirstToken | Block | RunFinished) and event.mode in self.tracks:
-            self._continue(self.tracks[event.mode], event)
+        elif isinstance(event, FirstToken | Block | RunFinished):
+            self._continue(event)
 
     def _start(self, event: RunStarted) -> None:
-        if event.mode == MODES[0]:
+        mode = _mode(event.mode)
+        if mode == MODES[0]:
             self.tracks.clear()
             self.compared = None
-        self.tracks[event.mode] = Track(event)
+        if mode is not None:
+            self.tracks[mode] = Track(event)
 
-    def _continue(self, track: Track, event: FirstToken | Block | RunFinished) -> None:
+    def _continue(self, event: FirstToken | Block | RunFinished) -> None:
+        mode = _mode(event.mode)
+        track = self.tracks.get(mode) if mode is not None else None
+        if track is None:
+            return
         if isinstance(event, FirstToken):
             track.first = event
         elif isinstance(event, Block):
@@ -258,7 +272,7 @@ class Recording:
             track.finished is not None and track.finished.reason == "cancelled" for track in self.tracks.values()
         )
 
-    def steps_at(self, mode: str, time: float) -> int:
+    def steps_at(self, mode: Mode, time: float) -> int:
         """How many steps of ``mode`` are visible at ``time`` on the common clock."""
         track = self.tracks.get(mode)
         return 0 if track is None else track.steps_at(time)

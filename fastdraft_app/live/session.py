@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Literal
 
 from fastdraft_app.client.engine import EngineStopped
-from fastdraft_app.live.replay import NO_FIGURES, Figures, Player, Recording, Track
-from fastdraft_app.live.time_buckets import ByPosition, Slice, slices
+from fastdraft_app.live.replay import MODES, NO_FIGURES, Figures, Mode, Player, Recording, Track
+from fastdraft_app.live.time_buckets import AcceptanceByPosition, ByPosition, Slice, slices
 from fastdraft_core.events import (
     Block,
     Compared,
@@ -45,6 +46,8 @@ BUSY = (Phase.LOADING, Phase.TIMING)
 REPLAY = (Phase.PLAYING, Phase.PAUSED, Phase.DONE)
 """Phases in which a whole comparison is on screen."""
 
+Verdict = Literal["", "same", "tie", "differs", "alike"]
+"""How the texts of both runs compare."""
 
 RESTING = "A sweep has the processor for itself, so that its figures count; live runs wait until it ends."
 
@@ -222,7 +225,7 @@ class Session:
     def _run_started(self, message: RunStarted) -> None:
         if self.phase is not Phase.TIMING:
             return
-        if message.mode == "ar":
+        if message.mode == MODES[0]:
             self._awaiting_run = False
             self.recording = Recording()
         self.activity = ""
@@ -237,24 +240,24 @@ class Session:
         alone = isinstance(message, RunFinished) and not self.speculating
         return (alone or isinstance(message, Compared)) and not self.recording.cancelled
 
-    def track(self, mode: str) -> Track | None:
+    def track(self, mode: Mode) -> Track | None:
         """The recorded run of ``mode``."""
         return self.recording.tracks.get(mode)
 
-    def visible_steps(self, mode: str) -> int:
+    def visible_steps(self, mode: Mode) -> int:
         """How many steps of ``mode`` are on screen: all while they come in, else what the replay has reached."""
         track = self.track(mode)
         if track is None:
             return 0
         return track.steps_at(self.player.position) if self.phase in REPLAY else track.num_steps
 
-    def pending(self, mode: str) -> int:
+    def pending(self, mode: Mode) -> int:
         """How many drafted tokens of the block in progress to show: those of a replay that leaves time to see them."""
         track = self.track(mode)
         shown = track is not None and self.phase in REPLAY and self.player.slow
         return track.drafted_at(self.player.position) if track is not None and shown else 0
 
-    def figures(self, mode: str) -> Figures:
+    def figures(self, mode: Mode) -> Figures:
         """The figures of what is on screen."""
         track = self.track(mode)
         return NO_FIGURES if track is None else track.figures(self.visible_steps(mode), self._cost())
@@ -264,11 +267,11 @@ class Session:
             return None
         return self.pair.draft.parameters / self.pair.target.parameters
 
-    def history(self, mode: str, columns: int) -> list[Slice]:
+    def history(self, mode: Mode, columns: int) -> list[Slice]:
         """What is on screen of ``mode``, in slices of the axis that both runs share."""
         return slices(self.track(mode), self.visible_steps(mode), self.recording.seconds, columns)
 
-    def by_position(self) -> tuple[list[float | None], list[float | None]]:
+    def by_position(self) -> AcceptanceByPosition:
         """Joint and conditional acceptance at each position, of what is on screen."""
         return self._positions.at(self.track("sd"), self.visible_steps("sd"))
 
@@ -285,10 +288,10 @@ class Session:
             return None
         if self.phase not in (Phase.PLAYING, Phase.PAUSED):
             return compared.speedup
-        slow, fast = (self.figures(mode).tokens_per_second for mode in ("ar", "sd"))
+        slow, fast = (self.figures(mode).tokens_per_second for mode in MODES)
         return fast / slow if slow and fast else None
 
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         """``same``, ``tie`` or ``differs`` (greedy), ``alike`` (sampled: same distribution), or nothing yet."""
         compared = self.recording.compared
         if compared is None:

@@ -58,24 +58,39 @@ def slices(track: Track | None, steps: int, seconds: float, columns: int) -> lis
     end = track.blocks[blocks - 1].at
     # A hair of a slice at the end would divide by next to nothing.
     cuts = [time for k in range(columns + 1) if (time := seconds * k / columns) < end - 1e-9]
-    marks = [_until(track, time) for time in cuts] + [(end, float(blocks), track.totals[blocks])]
-    return [_between(begin, finish) for begin, finish in pairwise(marks)]
+    moments = [_until(track, time) for time in cuts] + [_Moment(end, float(blocks), track.totals[blocks])]
+    return [_between(begin, finish) for begin, finish in pairwise(moments)]
 
 
-_Mark = tuple[float, float, Totals | tuple[float, ...]]
+class _Moment(NamedTuple):
+    """A time of a run with the blocks and the sums until then, parts of blocks included."""
+
+    time: float
+    blocks: float
+    totals: Totals | tuple[float, ...]
 
 
-def _until(track: Track, time: float) -> _Mark:
+def _until(track: Track, time: float) -> _Moment:
     """Time, blocks and totals at ``time``; what a block does is spread evenly over its time."""
     index = bisect_right(track.blocks, time, key=lambda block: block.at)
     begin = track.blocks[index - 1].at if index else 0.0
     share = (time - begin) / (track.blocks[index].at - begin)
     before, after = track.totals[index], track.totals[index + 1]
-    return time, index + share, tuple(a + share * (b - a) for a, b in zip(before, after, strict=True))
+    return _Moment(time, index + share, tuple(a + share * (b - a) for a, b in zip(before, after, strict=True)))
 
 
-def _between(begin: _Mark, end: _Mark) -> Slice:
-    return Slice(end[0] - begin[0], end[1] - begin[1], *(b - a for a, b in zip(begin[2], end[2], strict=True)))
+def _between(begin: _Moment, end: _Moment) -> Slice:
+    sums = (b - a for a, b in zip(begin.totals, end.totals, strict=True))
+    return Slice(end.time - begin.time, end.blocks - begin.blocks, *sums)
+
+
+class AcceptanceByPosition(NamedTuple):
+    """Acceptance at each position of a block; None where nothing was judged."""
+
+    joint: list[float | None]
+    """Of the blocks that drafted position i, the share whose tokens 0..i were all accepted."""
+    conditional: list[float | None]
+    """Of the tokens judged at position i, the share accepted."""
 
 
 class ByPosition:
@@ -89,14 +104,10 @@ class ByPosition:
         self._seen = 0
         self._counts: list[list[int]] = []
 
-    def at(self, track: Track | None, steps: int) -> tuple[list[float | None], list[float | None]]:
-        """Joint and conditional acceptance after ``steps`` steps, a value a position; None where nothing was judged.
-
-        Joint: of blocks that drafted position i, the share whose tokens 0..i were all accepted.
-        Conditional: of tokens judged at position i, the share accepted.
-        """
+    def at(self, track: Track | None, steps: int) -> AcceptanceByPosition:
+        """Acceptance at each position after ``steps`` steps."""
         if track is None:
-            return [], []
+            return AcceptanceByPosition([], [])
         blocks = max(steps - 1, 0)
         if track is not self._track or blocks < self._seen:
             self._track, self._seen = track, 0
@@ -111,4 +122,4 @@ class ByPosition:
         self._seen = min(blocks, len(track.blocks))
         joint = [kept / drafted if drafted else None for drafted, _, kept in self._counts]
         conditional = [kept / judged if judged else None for _, judged, kept in self._counts]
-        return joint, conditional
+        return AcceptanceByPosition(joint, conditional)

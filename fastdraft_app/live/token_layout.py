@@ -9,15 +9,21 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from rich.cells import cell_len
 
-from fastdraft_app.live.replay import Piece
+from fastdraft_app.live.replay import Piece, Place
 
 TAB_WIDTH = 4
 NO_PIECE = -1
 """The piece of cells that only indent a continued line."""
+
+FIRST = Place(0, 0)
+"""The first token after the prompt."""
+TokenMove = Literal["left", "right", "up", "down", "page_up", "page_down", "home", "end", "stay"]
+"""Ways from one token to another."""
+
 _DOTTED_CIRCLE = "◌"
 _MOST_JOINED = 16
 """Characters in one cell: the longest emoji and every script need fewer; a broken model may emit thousands."""
@@ -126,12 +132,19 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Mark:
+class LayoutState:
     """A state of a layout that it can go back to."""
 
     pieces: int
     lines: int
     last: Line
+
+
+class TextPosition(NamedTuple):
+    """A character of a laid-out line; None is where the line ends."""
+
+    line: int
+    character: int | None
 
 
 class Layout:
@@ -156,11 +169,11 @@ class Layout:
                 self._put(character, index)
         return first
 
-    def mark(self) -> Mark:
+    def mark(self) -> LayoutState:
         """The present state. It stays good while pieces are only added."""
-        return Mark(len(self.pieces), len(self.lines), self.lines[-1].copy())
+        return LayoutState(len(self.pieces), len(self.lines), self.lines[-1].copy())
 
-    def restore(self, mark: Mark) -> int:
+    def restore(self, mark: LayoutState) -> int:
         """Go back to ``mark``; returns the index of the first line that changed."""
         del self.pieces[mark.pieces :]
         del self.lines[mark.lines :]
@@ -178,14 +191,15 @@ class Layout:
                 start, stop = (index if stop == start else start), index + 1
         return range(start, max(stop, start + 1))
 
-    def text_between(self, start: tuple[int, int], stop: tuple[int, int | None]) -> str:
-        """The text from line and character ``start`` to ``stop``, as it was before lines were broken."""
+    def text_between(self, start: TextPosition, stop: TextPosition) -> str:
+        """The text from ``start`` to ``stop``, as it was before lines were broken."""
         parts = []
-        for index in range(start[0], min(stop[0] + 1, len(self.lines))):
+        for index in range(start.line, min(stop.line + 1, len(self.lines))):
             line = self.lines[index]
-            if index > start[0]:
+            if index > start.line:
                 parts.append(line.joint)
-            parts.append(line.cut(start[1] if index == start[0] else 0, stop[1] if index == stop[0] else None))
+            first = start.character or 0 if index == start.line else 0
+            parts.append(line.cut(first, stop.character if index == stop.line else None))
         return "".join(parts)
 
     def _tab(self, piece: int) -> None:
@@ -228,3 +242,53 @@ class Layout:
             return False
         line.cells[-1] = Cell(last.text + character, last.width, last.piece)
         return True
+
+
+# --- from token to token -----------------------------------------------------------------------------
+
+
+def index_of(layout: Layout, place: Place | None) -> int | None:
+    """The piece at ``place``; None where the layout does not show it."""
+    if place is None:
+        return None
+    index = _at_or_after(layout, place)
+    return index if index < len(layout.pieces) and layout.pieces[index].place == place else None
+
+
+def picked(layout: Layout, row: int, column: int) -> Place | None:
+    """The token at a point, or the nearest one on its line; None for the prompt and beyond the text."""
+    piece = layout.lines[row].piece_at(column) if row < len(layout.lines) else NO_PIECE
+    place = layout.pieces[piece].place if piece != NO_PIECE else None
+    return place if place is not None and place >= FIRST else None
+
+
+def moved(layout: Layout, place: Place, move: TokenMove, page: int) -> Place | None:
+    """The token that ``move`` leads to; ``page`` is a number of lines.
+
+    A ``place`` that is not shown counts as just before the next one that is. None without any token.
+    """
+    first, last = _at_or_after(layout, FIRST), len(layout.pieces) - 1
+    if last < first:
+        return None
+    index = min(_at_or_after(layout, place), last)
+    hidden = layout.pieces[index].place != place
+    tokens = {"left": index - 1, "right": index if hidden else index + 1, "home": first, "end": last, "stay": index}
+    lines = {"up": -1, "down": 1, "page_up": -page, "page_down": page}
+    target = tokens[move] if move in tokens else _row_moved(layout, index, lines[move])
+    return layout.pieces[min(max(target, first), last)].place
+
+
+def _at_or_after(layout: Layout, place: Place) -> int:
+    return bisect_left(layout.pieces, place, key=lambda piece: piece.place)
+
+
+def _row_moved(layout: Layout, index: int, rows: int) -> int:
+    lines, start = layout.lines, layout.lines_of(index).start
+    column = lines[start].column(index)
+    row, way = min(max(start + rows, 0), len(lines) - 1), 1 if rows > 0 else -1
+    while 0 <= row < len(lines) and row != start:
+        piece = lines[row].piece_at(lines[start].width if column is None else column)
+        if piece not in (NO_PIECE, index):
+            return piece
+        row += way
+    return index

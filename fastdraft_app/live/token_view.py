@@ -22,8 +22,17 @@ from textual.selection import Selection
 from textual.strip import Strip
 
 from fastdraft_app.live.replay import Piece, Place
-from fastdraft_app.live.token_layout import NO_PIECE, Layout, Line, Mark
-from fastdraft_app.live.token_moves import index_of, moved, picked
+from fastdraft_app.live.token_layout import (
+    NO_PIECE,
+    Layout,
+    LayoutState,
+    Line,
+    TextPosition,
+    TokenMove,
+    index_of,
+    moved,
+    picked,
+)
 from fastdraft_app.theme.palette import look, marks, token_style
 from fastdraft_core.formatting import safe
 
@@ -77,7 +86,7 @@ class TokenView(ScrollView, can_focus=True):
         self._layout = Layout(2)
         self._waiting: deque[Piece] = deque()
         self._tail: list[Piece] = []
-        self._before_tail: Mark | None = None
+        self._before_tail: LayoutState | None = None
         self._strips: dict[int, Strip] = {}
         self._placeholder = ""
         self._cursor = False
@@ -281,8 +290,8 @@ class TokenView(ScrollView, can_focus=True):
         elif row >= self.scroll_y + height - context:
             self.scroll_to(y=row - height + context + 1, animate=False)
 
-    def moved(self, place: Place, move: str) -> Place | None:
-        """The token that ``move`` leads to; see ``token_moves``."""
+    def moved(self, place: Place, move: TokenMove) -> Place | None:
+        """The token that ``move`` leads to over the lines as they are laid out now."""
         return moved(self._layout, place, move, max(self.size.height - 1, 1))
 
     def on_click(self, event: events.Click) -> None:
@@ -297,8 +306,8 @@ class TokenView(ScrollView, can_focus=True):
         """The selected text as it was before lines were broken."""
         start = selection.start or Offset(0, 0)
         stop = selection.end or Offset(-1, len(self._layout.lines) - 1)
-        text = self._layout.text_between((start.y, start.x), (stop.y, stop.x if stop.x >= 0 else None))
-        return text, "\n"
+        end = TextPosition(stop.y, stop.x if stop.x >= 0 else None)
+        return self._layout.text_between(TextPosition(start.y, start.x), end), "\n"
 
     def selection_updated(self, selection: Selection | None) -> None:
         """Paint the selection anew."""

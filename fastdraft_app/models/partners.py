@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from fastdraft_app.results.stored_sweeps import kept
+from fastdraft_app.results.stored_sweeps import stored_sweeps
 from fastdraft_app.settings.settings import OFF
 from fastdraft_core.jobs.view import JobView
 from fastdraft_core.models.catalog import DEMO
@@ -18,7 +18,7 @@ HOW = "S for demo, else the draft with the highest acceptance in kept sweeps or 
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownAcceptance:
     """Mean accepted/drafted by the names of target and draft. Sweeps and jobs ask other prompts, so they are not mixed."""
 
     sweeps: Mapping[tuple[str, str], float] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Pair:
     why: str
 
 
-def pair(model: ShelfModel, models: Sequence[ShelfModel], known: Known) -> Pair:
+def pair(model: ShelfModel, models: Sequence[ShelfModel], known: KnownAcceptance) -> Pair:
     """The pair of ``model`` and the partner that suits it best; the bundled target comes before others of its kind."""
     targets, drafts = targets_for(model, models), drafts_for(model, models)
     if targets:
@@ -47,7 +47,7 @@ def pair(model: ShelfModel, models: Sequence[ShelfModel], known: Known) -> Pair:
     return _with_draft(model.name, drafts, known)
 
 
-def _with_draft(target: str, drafts: Sequence[ShelfModel], known: Known) -> Pair:
+def _with_draft(target: str, drafts: Sequence[ShelfModel], known: KnownAcceptance) -> Pair:
     names = [draft.name for draft in drafts]
     if target == DEMO and f"{DEMO}:S" in names:
         return Pair(target, f"{DEMO}:S", "the bundled draft of middle size")
@@ -59,20 +59,20 @@ def _with_draft(target: str, drafts: Sequence[ShelfModel], known: Known) -> Pair
     return Pair(target, names[0], "the smallest that fits")
 
 
-def known_acceptance(jobs: Iterable[JobView]) -> Known:
+def known_acceptance(jobs: Iterable[JobView]) -> KnownAcceptance:
     """What kept sweeps and ``jobs`` have found out. Reads the disk."""
     judged = {
         (view.target, str(view.model)): fmean(last.acceptance.values())
         for view in jobs
         if view.acceptance and (last := list(view.acceptance.values())[-1]).acceptance
     }
-    return Known(_in_sweeps(), judged)
+    return KnownAcceptance(_in_sweeps(), judged)
 
 
 def _in_sweeps() -> dict[tuple[str, str], float]:
     """Of each pair the mean over the grid, read from the target's own text."""
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for entry in kept():
+    for entry in stored_sweeps():
         if entry.result is not None:
             target = entry.result.plan.target.name
             for point in entry.result.predicted.values():

@@ -13,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
+from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -21,14 +22,14 @@ from fastdraft_app.client.jobs import JobsClient
 from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.dialogs.exporting import export
 from fastdraft_app.messages import SettingsChanged
+from fastdraft_app.models.downloads import SOURCE_BINDINGS, Downloads, ask_folder, shelf_folders
 from fastdraft_app.models.model_text import model_heading, model_row, model_words
-from fastdraft_app.models.partners import HOW, Known, known_acceptance, pair
+from fastdraft_app.models.partners import HOW, KnownAcceptance, known_acceptance, pair
 from fastdraft_app.models.published_text import published_row, published_words, target_row, target_words
-from fastdraft_app.models.sources import SOURCE_BINDINGS, ModelSources, shelf_folders
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine
-from fastdraft_app.widgets.model_list import ModelList
+from fastdraft_app.widgets.row_list import RowList
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.formatting import in_bytes, one_line
 from fastdraft_core.jobs.folder import size as folder_size
@@ -38,7 +39,7 @@ from fastdraft_core.models.published import PUBLISHED, TARGETS, KnownTarget, Pub
 Entry = ShelfModel | Published | KnownTarget
 
 
-class ModelsScreen(ModelSources):
+class ModelsScreen(Screen[None]):
     """A list by where models come from, beside all about the highlighted one."""
 
     CSS_PATH = "models.tcss"
@@ -58,11 +59,11 @@ class ModelsScreen(ModelSources):
     ]  # fmt: skip
 
     @dataclass
-    class Found(Message):
+    class ShelfRead(Message):
         """What is on the shelf."""
 
         models: list[ShelfModel]
-        acceptance: Known
+        acceptance: KnownAcceptance
         problem: str = ""
 
     def __init__(self, jobs: JobsClient, *, ascii_only: bool) -> None:
@@ -71,10 +72,11 @@ class ModelsScreen(ModelSources):
         self._ascii = ascii_only
         self._marks = marks(ascii_only)
         self._models: list[ShelfModel] = []
-        self._acceptance = Known()
+        self._acceptance = KnownAcceptance()
         self._entries: list[Entry] = []
         self._activity = "looking for models"
         self._checkpoints = False
+        self.downloads = Downloads(self, changed=self.draw_title, ended=self.action_read)
 
     def compose(self) -> ComposeResult:
         """Title, list, words, keys."""
@@ -82,7 +84,7 @@ class ModelsScreen(ModelSources):
         with Container(id="both"):
             with Vertical(id="left"):
                 yield TextLine(id="heading")
-                yield ModelList(id="models", markup=False)
+                yield RowList(id="models", markup=False)
             with VerticalScroll(id="about"):
                 yield Static(id="words", markup=False)
         yield KeyBar(ascii_only=self._ascii, id="keys")
@@ -116,7 +118,7 @@ class ModelsScreen(ModelSources):
 
     @work(thread=True, exclusive=True, group="read")
     def _read(self) -> None:
-        problem, models, acceptance = "", list[ShelfModel](), Known()
+        problem, models, acceptance = "", list[ShelfModel](), KnownAcceptance()
         try:
             models, acceptance = (
                 shelf(shelf_folders(), checkpoints=self._checkpoints),
@@ -124,10 +126,10 @@ class ModelsScreen(ModelSources):
             )
         except OSError as error:
             problem = f"The models cannot be read ({error.strerror or error})."
-        self.post_message(self.Found(models, acceptance, problem))
+        self.post_message(self.ShelfRead(models, acceptance, problem))
 
-    @on(Found)
-    def _show(self, event: Found) -> None:
+    @on(ShelfRead)
+    def _show(self, event: ShelfRead) -> None:
         self._activity = event.problem
         self._models, self._acceptance = event.models, event.acceptance
         self._draw()
@@ -173,7 +175,7 @@ class ModelsScreen(ModelSources):
     def draw_title(self) -> None:
         """What is under way, or what is here."""
         told = (
-            self.download_words
+            self.downloads.words
             or self._activity
             or f"{len(self._models)} on this machine, {in_bytes(self._disk())} of weights"
         )
@@ -196,7 +198,7 @@ class ModelsScreen(ModelSources):
             words = target_words(entry, self._here(entry.name))
         self.query_one("#words", Static).update(words)
 
-    @on(ModelList.Resized)
+    @on(RowList.Resized)
     def _fit(self) -> None:
         """Fit the rows to the new width."""
         if self._entries:
@@ -206,6 +208,16 @@ class ModelsScreen(ModelSources):
         """Highlight another model."""
         listed = self.query_one("#models", OptionList)
         listed.action_cursor_down() if where == "down" else listed.action_cursor_up()
+
+    # --- where models come from ---------------------------------------------------------------
+
+    def action_download(self) -> None:
+        """Ask what to download, or whether to stop what comes."""
+        self.downloads.ask(self.wanted)
+
+    def action_add_folder(self) -> None:
+        """Ask for a folder to list, or to list no more."""
+        ask_folder(self, self.action_read)
 
     # --- using --------------------------------------------------------------------------------
 

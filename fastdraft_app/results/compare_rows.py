@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from textual.content import Content
 
-from fastdraft_app.results.surface import made, title
+from fastdraft_app.result_view.surface import made, title
 from fastdraft_app.theme.palette import Marks
 from fastdraft_core.events import PointMeasured
 from fastdraft_core.formatting import elide, one_line, short

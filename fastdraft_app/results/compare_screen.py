@@ -13,9 +13,9 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from fastdraft_app.dialogs.picker import PickerScreen
+from fastdraft_app.result_view.panel_chart import PanelChart
 from fastdraft_app.results.compare_rows import compare_rows, condition_rows, counted, heading
-from fastdraft_app.results.panel_chart import PanelChart
-from fastdraft_app.results.stored_sweeps import Kept, kept, kept_source
+from fastdraft_app.results.stored_sweeps import StoredSweep, stored_sweeps, sweep_source
 from fastdraft_app.settings.preferences import Preferences
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.figure_rows import FigureRows
@@ -89,8 +89,8 @@ def choose_second(screen: Screen[None], first: Result, preferences: Preferences)
     """Ask for the result to compare ``first`` with, and show both."""
 
     @cache
-    def others() -> list[Kept]:
-        return [entry for entry in kept() if entry.name != first.plan.name]
+    def others() -> list[StoredSweep]:
+        return [entry for entry in stored_sweeps() if entry.name != first.plan.name]
 
     def take(name: str | None) -> None:
         # Only what the picker has listed can be taken, so it is read already.
@@ -98,5 +98,5 @@ def choose_second(screen: Screen[None], first: Result, preferences: Preferences)
         if second is not None:
             screen.app.push_screen(CompareScreen(first, second, preferences))
 
-    source, hint = kept_source(others), "part of a name: the date, the target, a draft"
+    source, hint = sweep_source(others), "part of a name: the date, the target, a draft"
     screen.app.push_screen(PickerScreen("Compare with", source, hint=hint, empty="there is no other result yet"), take)

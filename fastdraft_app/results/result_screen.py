@@ -7,22 +7,22 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from fastdraft_app.result_view.plan_line import end_line, plan_line
+from fastdraft_app.result_view.point_screen import POINT_BINDINGS, PointScreen, resume
+from fastdraft_app.result_view.surface import recommended
+from fastdraft_app.result_view.sweep_view import SweepView
 from fastdraft_app.results.compare_screen import choose_second
-from fastdraft_app.results.points import POINT_BINDINGS, PointActions, resume
-from fastdraft_app.results.surface import recommended
-from fastdraft_app.results.sweep_view import SweepView
 from fastdraft_app.settings.preferences import Preferences
-from fastdraft_app.sweep.sweep_line import end_line, plan_line
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_core.results.store import Result
 
 
-class ResultScreen(PointActions):
+class ResultScreen(PointScreen):
     """Opened from the list of results; the cursor begins at what the verdict recommends."""
 
-    CSS_PATH = "points.tcss"
+    CSS_PATH = "../result_view/points.tcss"
     AUTO_FOCUS = None
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "back", id="result.back", tooltip="back to the list of results"),
@@ -37,7 +37,7 @@ class ResultScreen(PointActions):
         self._marks = marks(self._ascii)
         wanted = recommended(result)
         if wanted is not None:
-            self.place = self.place.at(result, *wanted)
+            self.cursor = self.cursor.at(result, *wanted)
 
     @property
     def shown_result(self) -> Result:

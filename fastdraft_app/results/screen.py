@@ -15,11 +15,11 @@ from textual.screen import Screen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from fastdraft_app.result_view.export_result import EXPORTED
+from fastdraft_app.result_view.point_screen import resume, write_export
+from fastdraft_app.result_view.sweep_view import plain_words
 from fastdraft_app.results.compare_screen import choose_second
-from fastdraft_app.results.export_result import EXPORTED
-from fastdraft_app.results.points import resume, write_export
-from fastdraft_app.results.stored_sweeps import Kept, kept
-from fastdraft_app.results.sweep_view import plain_words
+from fastdraft_app.results.stored_sweeps import StoredSweep, stored_sweeps
 from fastdraft_app.settings.preferences import Preferences
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.key_bar import KeyBar
@@ -36,10 +36,10 @@ class ResultsScreen(Screen[None]):
     """A list, the newest first, each with the first sentence of its verdict."""
 
     @dataclass
-    class Found(Message):
+    class SweepsRead(Message):
         """What is kept on disk."""
 
-        entries: list[Kept]
+        entries: list[StoredSweep]
 
     CSS_PATH = "results.tcss"
     AUTO_FOCUS = "#kept"
@@ -56,7 +56,7 @@ class ResultsScreen(Screen[None]):
         self._preferences = preferences
         self._ascii = preferences.current.ascii
         self._marks = marks(self._ascii)
-        self.entries: list[Kept] = []
+        self.entries: list[StoredSweep] = []
 
     def compose(self) -> ComposeResult:
         """A line on top, the list."""
@@ -71,10 +71,10 @@ class ResultsScreen(Screen[None]):
 
     @work(thread=True, exclusive=True)
     def _read(self) -> None:
-        self.post_message(self.Found(kept()))
+        self.post_message(self.SweepsRead(stored_sweeps()))
 
-    @on(Found)
-    def _show(self, event: Found) -> None:
+    @on(SweepsRead)
+    def _show(self, event: SweepsRead) -> None:
         self.entries = event.entries
         self._list()
 
@@ -94,7 +94,7 @@ class ResultsScreen(Screen[None]):
         listed.add_options([Option(self._row(entry), id=str(place)) for place, entry in enumerate(self.entries)])
         listed.highlighted = names.index(before.name) if before is not None and before.name in names else 0
 
-    def _row(self, entry: Kept) -> Content:
+    def _row(self, entry: StoredSweep) -> Content:
         width = max(self.size.width - 2 - EDGE, 20)
         made, title, facts, verdict = (
             plain_words(text, self._ascii) for text in (entry.made, entry.title, entry.facts, entry.verdict)
@@ -107,7 +107,7 @@ class ResultsScreen(Screen[None]):
         first = Content.assemble((made, "$muted"), "  " if made else "", (title, "bold"), gap, (facts, "$muted"))
         return first + "\n" + Content.styled("  " + elide(verdict, width - 2, self._marks.more), style)
 
-    def _highlighted(self) -> Kept | None:
+    def _highlighted(self) -> StoredSweep | None:
         option = self.query_one("#kept", OptionList).highlighted_option
         place = int(option.id) if option is not None and option.id is not None else -1
         return self.entries[place] if 0 <= place < len(self.entries) else None
@@ -145,7 +145,7 @@ class ResultsScreen(Screen[None]):
 
     def action_export(self) -> None:
         """Ask for a format and write the file."""
-        from fastdraft_app.dialogs.export import ExportScreen
+        from fastdraft_app.dialogs.formats import ExportScreen
 
         result = self._chosen()
         if result is not None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fastdraft_app.dialogs.choices import Group, Row, Source
-from fastdraft_app.results import surface
-from fastdraft_app.sweep.session import complete
+from fastdraft_app.dialogs.choices import Choice, ChoiceGroup, Source
+from fastdraft_app.result_view import surface
+from fastdraft_app.result_view.surface import complete
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.results import store
 from fastdraft_core.results.store import Result
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredSweep:
     """A kept sweep: its result, or why it cannot be read."""
 
     name: str
@@ -47,30 +47,30 @@ class Kept:
         return self.problem or (surface.words(self.result)[0] if self.result is not None else "")
 
 
-def kept() -> list[Kept]:
+def stored_sweeps() -> list[StoredSweep]:
     """Every kept sweep, the newest first; one that cannot be read is listed with the reason. Reads the disk."""
     return [_read(name) for name in reversed(store.names())]
 
 
-def _read(name: str) -> Kept:
+def _read(name: str) -> StoredSweep:
     try:
-        return Kept(name, store.read(name))
+        return StoredSweep(name, store.read(name))
     except FastdraftError as error:
-        return Kept(name, None, error.message)
+        return StoredSweep(name, None, error.message)
 
 
-def kept_source(entries: Callable[[], list[Kept]]) -> Source:
+def sweep_source(entries: Callable[[], list[StoredSweep]]) -> Source:
     """Those of the ``entries`` that can be read; they are asked for where the source is, outside the event loop."""
 
-    def source(typed: str) -> list[Group]:
+    def source(typed: str) -> list[ChoiceGroup]:
         parts = typed.lower().split()
         rows = [
-            Row(entry.name, f"{entry.made}  {entry.title}", entry.facts)
+            Choice(entry.name, f"{entry.made}  {entry.title}", entry.facts)
             for entry in entries()
             if entry.result is not None
         ]
         return [
-            Group(
+            ChoiceGroup(
                 "kept sweeps",
                 [row for row in rows if all(part in f"{row.value} {row.title}".lower() for part in parts)],
             )

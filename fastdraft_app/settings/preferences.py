@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 import tomli_w
 
@@ -69,9 +68,9 @@ class Preferences:
             self.problems.append(f"{self.path} cannot be read ({error}); the defaults are used.")
             return Settings()
         self._report_unknown(given)
-        return Settings(**{field.name: self._value(field, given) for field in fields()})
+        return Settings().with_changes({field.name: self._value(field, given) for field in fields()})
 
-    def _value(self, field: Field, given: dict[str, Any]) -> Any:
+    def _value(self, field: Field, given: Mapping[str, object]) -> Value:
         if field.name not in given:
             return field.default
         try:
@@ -82,7 +81,7 @@ class Preferences:
         self._given.add(field.name)
         return value
 
-    def _report_unknown(self, given: dict[str, Any]) -> None:
+    def _report_unknown(self, given: Mapping[str, object]) -> None:
         names = [field.name for field in fields()]
         for name in sorted(given.keys() - set(names)):
             near = difflib.get_close_matches(name, names, 1)

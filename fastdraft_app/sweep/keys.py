@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.binding import Binding, BindingType
 
-from fastdraft_app.results.points import POINT_BINDINGS
+from fastdraft_app.result_view.point_screen import POINT_BINDINGS
 
 SWEEP_BINDINGS: list[BindingType] = [
     Binding("space", "run_or_stop", "run/stop", id="sweep.toggle", tooltip="start the sweep that the line on top shows, or stop the one under way"),

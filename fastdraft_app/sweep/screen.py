@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import ClassVar
 
@@ -16,16 +16,16 @@ from fastdraft_app.client.sweep import SweepClient
 from fastdraft_app.dialogs.choices import model_source
 from fastdraft_app.dialogs.picker import PickerScreen
 from fastdraft_app.messages import SettingsChanged
-from fastdraft_app.results.points import PointActions
-from fastdraft_app.results.surface import Place, recommended
-from fastdraft_app.results.sweep_view import SweepView
+from fastdraft_app.result_view.plan_line import plan_line
+from fastdraft_app.result_view.point_screen import PointScreen
+from fastdraft_app.result_view.surface import Cursor, recommended
+from fastdraft_app.result_view.sweep_view import SweepView
 from fastdraft_app.settings.preferences import Preferences
-from fastdraft_app.settings.screen import SettingsScreen
 from fastdraft_app.settings.settings import OFF, Changes
 from fastdraft_app.sweep.keys import SWEEP_BINDINGS
 from fastdraft_app.sweep.session import SweepSession
 from fastdraft_app.sweep.setup import drafts_of, new_sweep, resumed_sweep, with_draft
-from fastdraft_app.sweep.sweep_line import asked_line, plan_line, progress_line
+from fastdraft_app.sweep.sweep_line import asked_line, progress_line
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.banner import Banner
 from fastdraft_app.widgets.key_bar import KeyBar
@@ -44,10 +44,10 @@ CHOICES = (
 """Settings that a sweep is made with; its drafts have a key of their own."""
 
 
-class SweepScreen(PointActions):
+class SweepScreen(PointScreen):
     """One sweep at a time, as a process of its own; its points appear as they are measured."""
 
-    CSS_PATH = "../results/points.tcss"
+    CSS_PATH = "../result_view/points.tcss"
     AUTO_FOCUS = None
     BINDINGS: ClassVar[list[BindingType]] = SWEEP_BINDINGS
 
@@ -56,14 +56,20 @@ class SweepScreen(PointActions):
         client: SweepClient,
         preferences: Preferences,
         changed: Signal[Changes],
+        *,
         rest: Callable[[], Awaitable[bool]],
+        choose: Callable[[Sequence[str], str], None],
     ) -> None:
-        """``rest`` ends the live engine, so that nothing shares the processor with what is timed."""
+        """``rest`` ends the live engine, so that nothing shares the processor with what is timed.
+
+        ``choose`` opens the settings of the names given, under a title.
+        """
         super().__init__(preferences)
         self.session = SweepSession()
         self._client = client
         self._changed = changed
         self._rest = rest
+        self._choose = choose
         self._marks = marks(self._ascii)
         # How the sweep on screen was begun; None where it is a kept one.
         self._asked: list[str] | None = None
@@ -112,10 +118,10 @@ class SweepScreen(PointActions):
         """A new sweep has a new cursor; a verdict takes it to what is recommended, unless it was moved by hand."""
         result = self.session.result
         if result is not before:
-            self.place, self._moved = Place(metric=self.place.metric), False
+            self.cursor, self._moved = Cursor(metric=self.cursor.metric), False
         wanted = recommended(result) if result is not None else None
         if result is not None and wanted is not None and not self._moved:
-            self.place = self.place.inside(result).at(result, *wanted)
+            self.cursor = self.cursor.inside(result).at(result, *wanted)
 
     @on(events.ScreenSuspend)
     def _sleep(self) -> None:
@@ -215,7 +221,7 @@ class SweepScreen(PointActions):
 
     def action_choose(self) -> None:
         """Change what the next sweep measures."""
-        self.app.push_screen(SettingsScreen(self._preferences, CHOICES, "The next sweep"))
+        self._choose(CHOICES, "The next sweep")
 
     def action_draft(self) -> None:
         """Add a draft to the next sweep, or take one away."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from fastdraft_app.client.sweep import SweepEnded
+from fastdraft_app.result_view.surface import complete
 from fastdraft_core.events import Message, SweepProgress, SweepStarted
 from fastdraft_core.results.store import Result
 
@@ -85,8 +86,3 @@ class SweepSession:
         why = message.problem or f"The sweep ended without a result ({how})."
         kept = " What was measured is kept; press u to go on." if self.result and self.result.measured else ""
         self.phase, self.error = SweepPhase.FAILED, f"{why}{kept} Log: {message.log}"
-
-
-def complete(result: Result) -> bool:
-    """Whether every point of the grid is measured as well as it was going to be."""
-    return result.finished is not None and result.finished.reason == "complete"

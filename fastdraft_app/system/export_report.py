@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 
-from fastdraft_app.live.export import export_folder, free_name
+from fastdraft_app.exports import export_folder, free_name
 from fastdraft_app.settings.settings import Settings
 from fastdraft_core.events import Check, encode
 from fastdraft_core.files import write_atomic

@@ -6,7 +6,7 @@ from textual.content import Content
 
 from fastdraft_app.system.machine import Reading, idle_words
 from fastdraft_app.theme.palette import Marks
-from fastdraft_app.widgets.gauges import bar, label
+from fastdraft_app.widgets.bars import bar, label
 from fastdraft_app.widgets.line import fields, first_fitting
 from fastdraft_app.widgets.spark import spark
 from fastdraft_core.formatting import elide, in_bytes, one_line, percent

@@ -35,7 +35,7 @@ from fastdraft_app.widgets.banner import Banner
 from fastdraft_app.widgets.figure_rows import FigureRows
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine
-from fastdraft_app.widgets.model_list import ModelList
+from fastdraft_app.widgets.row_list import RowList
 from fastdraft_core import places
 from fastdraft_core.events import Check
 from fastdraft_core.formatting import one_line
@@ -98,7 +98,7 @@ class SystemScreen(Screen[None]):
         yield TextLine(id="title")
         yield Banner(id="banner")
         with Container(id="both"):
-            yield ModelList(id="checks", markup=False)
+            yield RowList(id="checks", markup=False)
             with Container(id="now"):
                 yield FigureRows(id="meters")
             with VerticalScroll(id="about"):
@@ -271,7 +271,7 @@ class SystemScreen(Screen[None]):
         self.query_one("#about").border_title = Content(one_line(check.name, " ", " ")) if check is not None else ""
         self.query_one("#words", Static).update(check_words(check, self._marks) if check is not None else "")
 
-    @on(ModelList.Resized)
+    @on(RowList.Resized)
     def _fit(self) -> None:
         """Fit everything to the new width."""
         self._draw()
@@ -295,7 +295,7 @@ class SystemScreen(Screen[None]):
 
     def action_export(self) -> None:
         """Ask for a format and write the report."""
-        from fastdraft_app.dialogs.export import ExportScreen
+        from fastdraft_app.dialogs.formats import ExportScreen
 
         self._with_report(lambda: self.app.push_screen(ExportScreen(EXPORTED), self._export))
 

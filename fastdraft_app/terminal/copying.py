@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from textual.screen import Screen
 
 from fastdraft_app.terminal import clipboard
 
 
-def copy(screen: Screen[Any], text: str, what: str) -> None:
+def copy(screen: Screen[None], text: str, what: str) -> None:
     """Give ``text`` to every clipboard there is and to a file, and say so; ``what`` names it, such as ``the report``."""
     screen.app.copy_to_clipboard(text)
 

@@ -9,13 +9,13 @@ from textual.binding import ActiveBinding, Binding
 from textual.content import Content
 from textual.style import Style
 
-from fastdraft_app.navigation import PLACES
+from fastdraft_app.navigation import DESTINATIONS
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.line import TextLine
 
 ALWAYS = ("app.help", "app.quit")
 """The ids of what is shown however narrow the line is."""
-SCREENS = tuple(place.binding for place in PLACES)
+SCREENS = tuple(place.binding for place in DESTINATIONS)
 """Those of what is always shown where the line is wide."""
 WIDE = 140
 

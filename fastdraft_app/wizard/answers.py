@@ -7,12 +7,25 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from fastdraft_app.wizard.fields import DEVICE, DEVICES, FIELDS, OWN, PRESET, PRESETS, STEPS, Field, Step
-from fastdraft_app.wizard.values import get_value, read, set_value, write
+from fastdraft_app.wizard.questions import (
+    DEVICE,
+    DEVICES,
+    OWN,
+    PRESET,
+    PRESETS,
+    QUESTIONS,
+    STEPS,
+    Question,
+    RecipeData,
+    Step,
+    get_value,
+    parse_answer,
+    set_value,
+    write_answer,
+)
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.files import write_atomic
@@ -27,7 +40,7 @@ FIRST_NAME = "my-draft"
 class Answers:
     """A recipe as it is being edited: what it is based on, and what was typed over it, be it wrong."""
 
-    def __init__(self, base: dict[str, Any], typed: Mapping[str, str] | None = None) -> None:
+    def __init__(self, base: RecipeData, typed: Mapping[str, str] | None = None) -> None:
         self.base = base
         self.typed: dict[str, str] = dict(typed or {})
 
@@ -44,41 +57,51 @@ class Answers:
         missing = {stage: {**usual[stage], "skip": True} for stage in STAGES if stage not in base}
         return cls({"synthesis": usual["synthesis"], **missing, **base}, {})
 
-    def text(self, field: Field) -> str:
+    def text(self, question: Question) -> str:
         """What stands in the field."""
-        if field.path in self.typed:
-            return self.typed[field.path]
-        if field.path == PRESET:
+        if question.path in self.typed:
+            return self.typed[question.path]
+        if question.path == PRESET:
             return self._preset()
-        return DEVICES[0] if field.path == DEVICE else write(get_value(self.base, field.path), field)
+        return DEVICES[0] if question.path == DEVICE else write_answer(get_value(self.base, question.path), question)
 
-    def set(self, field: Field, text: str) -> None:
+    def whole(self, question: Question) -> int:
+        """The whole number that stands in the field.
+
+        Raises:
+            ValueError: there is none; the message is a sentence.
+        """
+        number = parse_answer(self.text(question), question)
+        assert isinstance(number, int)
+        return number
+
+    def set(self, question: Question, text: str) -> None:
         """Somebody typed or chose this."""
-        self.typed[field.path] = text
-        if field.path == PRESET and text in PRESETS:
+        self.typed[question.path] = text
+        if question.path == PRESET and text in PRESETS:
             shape = msgspec.to_builtins(_preset_shape(text))
             self.typed |= {
-                path: write(shape[path.removeprefix("model.")], one)
-                for path, one in FIELDS.items()
+                path: write_answer(shape[path.removeprefix("model.")], one)
+                for path, one in QUESTIONS.items()
                 if path.startswith("model.")
             }
-        elif field.path.startswith("model."):
+        elif question.path.startswith("model."):
             self.typed.pop(PRESET, None)
 
     @property
     def device(self) -> str:
         """As ``--device`` takes it."""
-        chosen = self.text(FIELDS[DEVICE])
+        chosen = self.text(QUESTIONS[DEVICE])
         return "" if chosen == DEVICES[0] else chosen
 
-    def problem(self, field: Field) -> str:
+    def problem(self, question: Question) -> str:
         """What is wrong with the field, alone or beside the others, in a sentence; empty if nothing."""
-        return self._own_problem(field) or (told if _is_about(told := self._misfit(), field) else "")
+        return self._own_problem(question) or (told if _is_about(told := self._misfit(), question) else "")
 
-    def _own_problem(self, field: Field) -> str:
+    def _own_problem(self, question: Question) -> str:
         try:
-            read(self.text(field), field)
-            _RULES.get(field.path, _no_rule)(self)
+            parse_answer(self.text(question), question)
+            _RULES.get(question.path, _no_rule)(self)
         except FastdraftError as error:
             return error.message
         except ValueError as error:
@@ -105,7 +128,7 @@ class Answers:
 
     def problems(self, step: Step) -> list[str]:
         """What is wrong on a page."""
-        return [f"{field.label}: {told}" for field in step.fields if (told := self.problem(field))]
+        return [f"{question.label}: {told}" for question in step.questions if (told := self.problem(question))]
 
     def recipe(self) -> Recipe:
         """The recipe.
@@ -124,11 +147,11 @@ class Answers:
             return msgspec.convert(self._data()["model"], ModelShape)
         return None
 
-    def _data(self) -> dict[str, Any]:
+    def _data(self) -> RecipeData:
         data = copy.deepcopy(self.base)
         for path, text in self.typed.items():
-            if path not in (DEVICE, PRESET) and path in FIELDS:
-                set_value(data, path, read(text, FIELDS[path]))
+            if path not in (DEVICE, PRESET) and path in QUESTIONS:
+                set_value(data, path, parse_answer(text, QUESTIONS[path]))
         written = data.get("synthesis") or {}
         # Shares belong to temperatures that there are no more.
         if len(written.get("shares") or ()) != len(written.get("temperatures") or ()):
@@ -151,7 +174,7 @@ class Answers:
         """The answers of last time; fresh ones where there are none, or damaged ones."""
         try:
             data = msgspec.json.decode(_place().read_bytes())
-            typed = {path: text for path, text in data["typed"].items() if path in FIELDS and isinstance(text, str)}
+            typed = {path: text for path, text in data["typed"].items() if path in QUESTIONS and isinstance(text, str)}
             parse_recipe(data["base"], "The answers")
             return cls(data["base"], typed)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError, FastdraftError, KeyError, TypeError, AttributeError):
@@ -186,10 +209,10 @@ def parameters(shape: ModelShape, vocab_size: int) -> int:
     return vocab_size * width * (1 if shape.tie_embeddings else 2) + shape.num_layers * layer + width
 
 
-def _is_about(told: str, field: Field) -> bool:
-    """Whether a rule of the recipe names ``field`` first: there it can be mended. A stage stands for its sources."""
-    section, _, key = field.path.rpartition(".")
-    named = (f"{field.path} ", *([f"{section} uses the source "] if key == "sources" else []))
+def _is_about(told: str, question: Question) -> bool:
+    """Whether a rule of the recipe names the question first: there it can be mended. A stage stands for its sources."""
+    section, _, key = question.path.rpartition(".")
+    named = (f"{question.path} ", *([f"{section} uses the source "] if key == "sources" else []))
     return told.startswith(named)
 
 
@@ -198,7 +221,7 @@ def _no_rule(answers: Answers) -> None:
 
 
 def _check_target(answers: Answers) -> None:
-    folder = Path(resolve(answers.text(FIELDS["target"]).strip()))
+    folder = Path(resolve(answers.text(QUESTIONS["target"]).strip()))
     if is_ir_alone(folder):
         raise ValueError(
             "This is an OpenVINO IR, and no draft can be trained for one: give the model that it was made of."
@@ -206,14 +229,14 @@ def _check_target(answers: Answers) -> None:
 
 
 def _check_name(answers: Answers) -> None:
-    name = answers.text(FIELDS["name"]).strip()
+    name = answers.text(QUESTIONS["name"]).strip()
     if (places.jobs() / name).exists():
         raise ValueError(f"There is a job {name!r} already; take another name, such as {free_name(name)}.")
 
 
 def _divides(outer: str, inner: str) -> Callable[[Answers], None]:
     def check(answers: Answers) -> None:
-        whole, part = (read(answers.text(FIELDS[f"model.{name}"]), FIELDS[f"model.{name}"]) for name in (outer, inner))
+        whole, part = (answers.whole(QUESTIONS[f"model.{name}"]) for name in (outer, inner))
         if whole % part:
             raise ValueError(f"{outer} {whole} must be a multiple of {inner} {part}.")
 
@@ -228,5 +251,5 @@ _RULES: dict[str, Callable[[Answers], None]] = {
 }
 
 
-def _place() -> Any:
+def _place() -> Path:
     return places.config() / "wizard.json"

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from fastdraft_app.wizard.answers import Answers, parameters
-from fastdraft_app.wizard.fields import DEVICE, FIELDS, STEPS, Field
+from fastdraft_app.wizard.questions import DEVICE, QUESTIONS, STEPS, Question, get_value
 from fastdraft_app.wizard.sources import described, origin
-from fastdraft_app.wizard.values import get_value, read
 from fastdraft_core import places
+from fastdraft_core.events import Check
 from fastdraft_core.formatting import count, in_bytes
+from fastdraft_core.machine import limits
 from fastdraft_core.models.local_models import BYTES_A_WEIGHT, ShelfModel, drafts_for, memory
 from fastdraft_core.models.published import TARGETS, KnownTarget
 from fastdraft_core.models.weights import is_ir_alone
@@ -27,22 +26,22 @@ _ACCELERATORS = ("cuda", "xpu", "hpu")
 
 
 @dataclass
-class Known:
-    """What was found out so far; None is not known yet. ``devices`` are names and words, as `doctor` says them."""
+class Findings:
+    """What was found out so far; None is not known yet. ``devices`` is as `doctor` says it."""
 
     models: Sequence[ShelfModel] | None = None
-    devices: Sequence[tuple[str, str]] | None = None
+    devices: Sequence[Check] | None = None
 
 
-def facts(step: int, answers: Answers, known: Known) -> list[str]:
+def facts(step: int, answers: Answers, known: Findings) -> list[str]:
     """Lines beside the fields of a page."""
     tell = _TELLERS.get(STEPS[step].title)
     return list(tell(answers, known)) if tell else []
 
 
 def free_memory() -> int:
-    """Bytes that a new process could take."""
-    return int(psutil.virtual_memory().available)
+    """Bytes that a new process could take, a container's limit included."""
+    return limits.memory()[1]
 
 
 def free_disk() -> int:
@@ -50,59 +49,67 @@ def free_disk() -> int:
     return places.free_disk(places.jobs())
 
 
-def known_problem(field: Field, answers: Answers, known: Known) -> str:
+def known_problem(question: Question, answers: Answers, known: Findings) -> str:
     """What is wrong with a field, right in itself, on this machine or for this target; nothing while they are not known."""
-    told = _KNOWN_RULES.get(field.path.rpartition(".")[2])
-    return told(field, answers, known) if told else ""
+    told = _KNOWN_RULES.get(question.path.rpartition(".")[2])
+    return told(question, answers, known) if told else ""
 
 
-def _no_such_device(field: Field, answers: Answers, known: Known) -> str:
-    del field
-    names = [name for name, _ in known.devices or ()]
+def _no_such_device(question: Question, answers: Answers, known: Findings) -> str:
+    del question
+    names = [check.name for check in known.devices or ()]
     here = {"cpu", *(name.removeprefix("device ").partition(":")[0] for name in names if name.startswith("device "))}
     if "memory" not in names or not answers.device or answers.device in here:
         return ""
     return f"There is no {answers.device} device on this machine; here are: {', '.join(sorted(here))}."
 
 
-def _beyond_context(field: Field, answers: Answers, known: Known) -> str:
+def _beyond_context(question: Question, answers: Answers, known: Findings) -> str:
     """Rows of a stage, or a prompt and what the target adds to it, must fit into the target's context."""
-    section, _, key = field.path.rpartition(".")
+    section, _, key = question.path.rpartition(".")
     writes = key == "new_tokens"
     target = _target(answers, known)
     if (
         target is None
         or not target.entry.context
-        or answers.text(FIELDS["ft.skip" if writes else f"{section}.skip"]) == "yes"
+        or answers.text(QUESTIONS["ft.skip" if writes else f"{section}.skip"]) == "yes"
     ):
         return ""
-    prefixes = get_value(answers.base, "synthesis.prefix_tokens") if answers.text(FIELDS["synthesis.sources"]) else (1,)
-    prompt = max(prefixes) if writes else 0
-    if read(answers.text(field), field) + prompt <= target.entry.context:
+    prompt = _longest_prompt(answers) if writes else 0
+    if answers.whole(question) + prompt <= target.entry.context:
         return ""
     beside = f", and prompts have up to {prompt}" if writes else ""
     return f"The target's context is {target.entry.context:,} tokens{beside}; take fewer."
 
 
-_KNOWN_RULES: dict[str, Callable[[Field, Answers, Known], str]] = {
+def _longest_prompt(answers: Answers) -> int:
+    """Tokens of the longest prompt that the target continues."""
+    if not answers.text(QUESTIONS["synthesis.sources"]):
+        return 1
+    prefixes = get_value(answers.base, "synthesis.prefix_tokens")
+    assert isinstance(prefixes, list | tuple)
+    return int(max(prefixes))
+
+
+_KNOWN_RULES: dict[str, Callable[[Question, Answers, Findings], str]] = {
     DEVICE: _no_such_device,
     "sequence_length": _beyond_context,
     "new_tokens": _beyond_context,
 }
 
 
-def _target(answers: Answers, known: Known) -> ShelfModel | None:
-    name = answers.text(FIELDS["target"]).strip()
+def _target(answers: Answers, known: Findings) -> ShelfModel | None:
+    name = answers.text(QUESTIONS["target"]).strip()
     return next((model for model in known.models or () if name == model.name or _same(name, model.folder)), None)
 
 
 def _documented(answers: Answers) -> KnownTarget | None:
     """The target as its authors document it, where drafts are published for it."""
-    name = answers.text(FIELDS["target"]).strip()
+    name = answers.text(QUESTIONS["target"]).strip()
     return next((target for target in TARGETS if target.name == name), None)
 
 
-def _measures(answers: Answers, known: Known) -> tuple[int, float]:
+def _measures(answers: Answers, known: Findings) -> tuple[int, float]:
     """Vocabulary and parameters of the target, by its files or else by its authors; 0 for what they do not tell."""
     found, documented = _target(answers, known), _documented(answers)
     if found is not None:
@@ -117,7 +124,7 @@ def _same(name: str, folder: Path) -> bool:
         return False
 
 
-def _of_target(answers: Answers, known: Known) -> Iterator[str]:
+def _of_target(answers: Answers, known: Findings) -> Iterator[str]:
     target = _target(answers, known)
     if known.models is None:
         yield "looking at the models of this machine"
@@ -153,13 +160,14 @@ def _room(needed: float) -> str:
     return f"in memory {in_bytes(needed)} as bf16 (modelled); {in_bytes(free)} are free: {'enough' if needed < free else 'TOO LITTLE'}"
 
 
-def _of_device(answers: Answers, known: Known) -> Iterator[str]:
+def _of_device(answers: Answers, known: Findings) -> Iterator[str]:
     del answers
     if known.devices is None:
         yield "asking `fastdraft doctor` what this machine has"
-    for name, words in known.devices or ():
-        yield f"{name:<17} {words}"
-    accelerators = [name for name, _ in known.devices or () if name.startswith("device ") and _is_accelerator(name)]
+    for check in known.devices or ():
+        yield f"{check.name:<17} {check.value}"
+    names = [check.name for check in known.devices or ()]
+    accelerators = [name for name in names if name.startswith("device ") and _is_accelerator(name)]
     if len(accelerators) > 1:
         yield f"A job takes one of them; all {len(accelerators)} together: save the recipe (F5), then"
         yield f"  {_ONE.format(processes=len(accelerators))}"
@@ -172,7 +180,7 @@ def _is_accelerator(name: str) -> bool:
     return name.removeprefix("device ").startswith(_ACCELERATORS)
 
 
-def _of_draft(answers: Answers, known: Known) -> Iterator[str]:
+def _of_draft(answers: Answers, known: Findings) -> Iterator[str]:
     shape, (vocabulary, weights) = answers.shape(), _measures(answers, known)
     if shape is None:
         yield "The shape makes no sense yet."
@@ -185,20 +193,20 @@ def _of_draft(answers: Answers, known: Known) -> Iterator[str]:
     yield f"{number:,} parameters ({table / number:.0%} of them embedding and head), {in_bytes(2 * number)} as bf16"
     if weights:
         yield f"c = {number / weights:.3f} of the target's parameters (modelled; the measured c counts time)"
-        name = answers.text(FIELDS["target"]).strip()
+        name = answers.text(QUESTIONS["target"]).strip()
         yield f"{name} has {weights:,.0f} parameters. The paper's drafts come to c = 0.014 to 0.031."
 
 
-def _of_places(answers: Answers, known: Known) -> Iterator[str]:
+def _of_places(answers: Answers, known: Findings) -> Iterator[str]:
     del known
-    name = answers.text(FIELDS["name"]).strip()
+    name = answers.text(QUESTIONS["name"]).strip()
     yield f"Job and checkpoints: {places.jobs() / name}"
     yield f"Finished model: {places.jobs() / name / 'model'}"
     yield f"{in_bytes(free_disk())} are free there"
     yield "Held-out loss and expected acceptance are measured during each stage; real acceptance at the end."
 
 
-def _of_data(answers: Answers, known: Known) -> Iterator[str]:
+def _of_data(answers: Answers, known: Findings) -> Iterator[str]:
     del known
     yield "Sources: code and text are built in."
     yield from _of_sources(answers)
@@ -211,14 +219,14 @@ def _of_sources(answers: Answers) -> Iterator[str]:
         yield f"{name}: {origin(source)}"
 
 
-def _of_ft(answers: Answers, known: Known) -> Iterator[str]:
+def _of_ft(answers: Answers, known: Findings) -> Iterator[str]:
     del known
     yield from _of_sources(answers)
     yield "F7 adds prefixes or instructions of a file, a folder or a data set. F6 has the target write a few samples now."
     yield "Magpie, above 0: the target also invents instructions; only a chat model with a template can."
 
 
-_TELLERS: dict[str, Callable[[Answers, Known], Iterator[str]]] = {
+_TELLERS: dict[str, Callable[[Answers, Findings], Iterator[str]]] = {
     "Target": _of_target,
     "Device": _of_device,
     "Draft": _of_draft,

@@ -4,41 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal
 from textual.content import Content
-from textual.widget import Widget
-from textual.widgets import Button, Input, OptionList, Select, Static
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Button, Input, OptionList, Select
 
 from fastdraft_app.client.jobs import JobsClient
+from fastdraft_app.client.preview import preview
 from fastdraft_app.client.train import launch, recipe_text, save_recipe, saved_recipes, train_arguments
-from fastdraft_app.dialogs.choices import Group, Row, model_source
+from fastdraft_app.dialogs.choices import Choice, ChoiceGroup, model_source
 from fastdraft_app.dialogs.confirm import ConfirmScreen
+from fastdraft_app.dialogs.dialog import Dialog
 from fastdraft_app.dialogs.picker import PickerScreen
+from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine, first_fitting
 from fastdraft_app.wizard.answers import Answers
-from fastdraft_app.wizard.fields import FIELDS, PRESET, STEPS, Field
-from fastdraft_app.wizard.looks import editor_id
-from fastdraft_app.wizard.slider import Slider
-from fastdraft_app.wizard.source_pages import WizardSources
+from fastdraft_app.wizard.facts import facts
+from fastdraft_app.wizard.looks import Looks, look_of, models_here, sampled_sources
+from fastdraft_app.wizard.page import WizardPage, Words
+from fastdraft_app.wizard.questions import PRESET, QUESTIONS, STEPS, Question
+from fastdraft_app.wizard.samples import sample_lines
+from fastdraft_app.wizard.source_dialog import Chosen, SourceScreen
+from fastdraft_app.wizard.sources import MIXTURES, put, take_off
+from fastdraft_app.wizard.turns import Turns
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.formatting import one_line
 from fastdraft_core.jobs.folder import RECIPE, job_folders
+from fastdraft_core.models.local_models import ShelfModel
 from fastdraft_core.training.recipe import Recipe, load_recipe
 
 REVIEW = len(STEPS) - 1
 KEEP_SECONDS = 1.0
+_T = TypeVar("_T")
 
 
-class WizardScreen(WizardSources):
+class WizardScreen(Screen[None]):
     """One page at a time; enter goes on, escape back. Whatever is typed is kept, be it wrong."""
 
     CSS_PATH = "wizard.tcss"
@@ -62,15 +73,28 @@ class WizardScreen(WizardSources):
                 tooltip="begin anew with the answers that work; asks first"),
     ]  # fmt: skip
 
+    class ModelsFound(Message):
+        """The models of this machine."""
+
+        def __init__(self, models: list[ShelfModel]) -> None:
+            super().__init__()
+            self.models = models
+
     def __init__(self, client: JobsClient, *, ascii_only: bool) -> None:
-        super().__init__(ascii_only=ascii_only)
+        super().__init__()
+        self.answers = Answers.kept()
+        self.step = 0
+        self.turns = Turns(self._settle)
+        self.looks = Looks()
         self._client = client
         self._launching = False
+        self._ascii = ascii_only
+        self._marks = marks(ascii_only)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Enter opens a list of choices and presses the other button, instead of going on."""
         del parameters
-        if (action == "look" and self._looker() is None) or (action == "sources" and not self.mixtures):
+        if (action == "look" and look_of(self.step) is None) or (action == "sources" and not self.mixtures):
             return False
         focused = self.focused
         own = isinstance(focused, Select | OptionList) or (focused is not None and focused.id == "back")
@@ -80,16 +104,21 @@ class WizardScreen(WizardSources):
         """Steps, page, buttons, keys."""
         yield TextLine(id="steps")
         yield TextLine(id="about")
-        yield VerticalScroll(id="page")
+        yield WizardPage(self._marks, id="page")
         with Horizontal(id="buttons"):
             yield Button("back", id="back", compact=True)
             yield Button("next", id="next", variant="primary", compact=True)
         yield KeyBar(ascii_only=self._ascii, id="keys")
 
+    @property
+    def page(self) -> WizardPage:
+        """The page of the present step."""
+        return self.query_one("#page", WizardPage)
+
     async def on_mount(self) -> None:
         """The first page; what this machine has is looked for meanwhile."""
         self._find_models()
-        async with self.turn():
+        async with self.turns.take():
             await self.show_page()
 
     @on(events.ScreenSuspend)
@@ -107,42 +136,18 @@ class WizardScreen(WizardSources):
 
     async def show_page(self) -> None:
         """Build the page of the present step."""
-        page = self.query_one("#page", VerticalScroll)
-        await page.remove_children()
         step = STEPS[self.step]
-        rows: list[Widget] = [self._row(field) for field in step.fields]
-        rows += [Static(id=name, classes="words", markup=False) for name in ("facts", "seen", "plan", "toml")]
-        await page.mount(*rows)
-        for name in ("seen", "plan", "toml"):
-            self.query_one(f"#{name}").display = False
-        page.scroll_home(animate=False)
+        await self.page.show_step(step, self.answers.text)
         self.query_one("#back", Button).disabled = self.step == 0
         self.query_one("#next", Button).label = "launch" if self.step == REVIEW else "next"
         self.query_one("#next").focus()
         self._draw_steps()
-        self._draw_facts()
+        self._tell()
         self.refresh_bindings()
-        if step.title == "Device" and self._known.devices is None:
+        if step.title == "Device" and self.looks.known.devices is None:
             self._find_devices()
         if self.step == REVIEW:
             self._review()
-
-    def _row(self, field: Field) -> Widget:
-        name = editor_id(field)
-        text = self.answers.text(field)
-        editor: Widget
-        if field.kind in ("choice", "flag"):
-            choices = field.choices or ("yes", "no")
-            editor = Select([(one, one) for one in choices], value=text if text in choices else choices[0],
-                            allow_blank=False, id=name, compact=True)  # fmt: skip
-        elif field.stops:
-            editor = Slider(text, field.stops, self._marks, id=name)
-        else:
-            editor = Input(text, id=name, compact=True)
-        about = Static(id=f"about-{name}", classes="about", markup=False)
-        row = Horizontal(Static(Content(field.label), classes="name"), editor, about, classes="row")
-        self._tell(field, about, row)
-        return row
 
     def _draw_steps(self) -> None:
         arrow = self._marks.play
@@ -160,33 +165,55 @@ class WizardScreen(WizardSources):
         """Fit the steps to the new width."""
         self.call_after_refresh(self._draw_steps)
 
+    def _tell(self) -> None:
+        """What is wrong with the answers of this page, and what is known of them."""
+        lines = facts(self.step, self.answers, self.looks.known)
+        self.page.tell(self._problem)
+        self.page.show_facts(lines, self.answers.whole_problem(STEPS[self.step]))
+
+    def _problem(self, question: Question) -> str:
+        return self.looks.problem(question, self.answers)
+
+    def _show_words(self, name: Words, content: Content) -> None:
+        self.page.show_words(name, content, scroll=self.step != REVIEW)
+
     # --- answering ----------------------------------------------------------------------------
 
-    def answer(self, field: Field, text: str) -> None:
+    async def _settle(self) -> None:
+        """Keys that wait in a field are typed, and what the fields say is taken without waiting to be told of it."""
+        for widget in self.page.way_of_keys(self.focused):
+            done = asyncio.Event()
+            if widget.call_later(done.set):
+                await done.wait()
+        for question, text in self.page.typed():
+            self.answer(question, text)
+
+    @on(Input.Changed)
+    @on(Select.Changed)
+    def _answered(self, event: Input.Changed | Select.Changed) -> None:
+        # What a page said that is gone was taken when it went.
+        question = self.page.question_in(event.control)
+        if question is not None:
+            self.answer(question, str(event.value))
+
+    def answer(self, question: Question, text: str) -> None:
         """Take what was typed or chosen, and say what follows from it."""
-        if text == self.answers.text(field):
+        if text == self.answers.text(question):
             return
-        self.answers.set(field, text)
-        if field.path == "target":
+        self.answers.set(question, text)
+        if question.path == "target":
             self._find_models()
         self._keep_soon()
-        self._tell_fields()
-        for one in STEPS[self.step].fields:
-            if one is not field and (field.path == PRESET or one.path == PRESET):
-                self._put(one)
-        self._draw_facts()
-
-    def _put(self, field: Field) -> None:
-        """Show what the answers say, where a preset changed them or they left it."""
-        editor, text = self.query_one(f"#{editor_id(field)}"), self.answers.text(field)
-        if isinstance(editor, Input | Select) and str(editor.value) != text:
-            with editor.prevent(Input.Changed, Select.Changed):
-                editor.value = text
+        for one in STEPS[self.step].questions:
+            # A preset changes the others, and they may leave it.
+            if one is not question and PRESET in (question.path, one.path):
+                self.page.put(one, self.answers.text(one))
+        self._tell()
 
     @on(Button.Pressed, "#next")
     async def action_next(self) -> None:
         """Go on, or launch on the last page."""
-        async with self.turn():
+        async with self.turns.take():
             await self._next()
 
     async def _next(self) -> None:
@@ -194,22 +221,46 @@ class WizardScreen(WizardSources):
         if self.step == REVIEW:
             self._launch()
             return
-        wrong = [(field, told) for field in STEPS[self.step].fields if (told := self._problem(field))]
-        if wrong:
-            field, told = wrong[0]
-            self.notify(f"{field.label}: {told}", severity="error", markup=False)
-            return
+        for question in STEPS[self.step].questions:
+            if told := self._problem(question):
+                self.notify(f"{question.label}: {told}", severity="error", markup=False)
+                return
         self.step += 1
         await self.show_page()
 
     @on(Button.Pressed, "#back")
     async def action_back(self) -> None:
         """The page before."""
-        async with self.turn():
+        async with self.turns.take():
             self.answers.keep()
             if self.step:
                 self.step -= 1
                 await self.show_page()
+
+    async def _take(self, answers: Answers) -> None:
+        self.answers, self.step = answers, 0
+        await self.show_page()
+
+    # --- dialogs ------------------------------------------------------------------------------
+
+    async def ask(self, make: Callable[[], Dialog[_T]], take: Callable[[_T], Awaitable[None]]) -> None:
+        """Open a dialog, and ``take`` what it answers. Later keys are the dialog's; keys after its answer find that taken."""
+        opened = asyncio.Event()
+        self._ask(make, take, opened)
+        await opened.wait()
+
+    @work(group="ask")
+    async def _ask(
+        self, make: Callable[[], Dialog[_T]], take: Callable[[_T], Awaitable[None]], opened: asyncio.Event
+    ) -> None:
+        try:
+            async with self.turns.take():
+                dialog = make()
+                answer = self.app.push_screen(dialog, wait_for_dismiss=True)
+                dialog.call_later(opened.set)
+                await take(await answer)
+        finally:
+            opened.set()
 
     async def action_defaults(self) -> None:
         """Ask, then begin anew."""
@@ -221,26 +272,20 @@ class WizardScreen(WizardSources):
             Answers.forget()
             await self._take(Answers.fresh())
 
-    async def _take(self, answers: Answers) -> None:
-        self.answers, self.step = answers, 0
-        await self.show_page()
-
-    # --- the target and other recipes ---------------------------------------------------------
-
     async def action_pick_target(self) -> None:
         """Choose among the models of this machine."""
         await self.ask(self._target_picker, self._take_target)
 
     def _target_picker(self) -> PickerScreen:
         hint = "part of a name, a model folder, a .gguf file, or a hub id (owner/model)"
-        current = self.answers.text(FIELDS["target"])
+        current = self.answers.text(QUESTIONS["target"])
         return PickerScreen(
             "Target", model_source(drafts=False), current=current, hint=hint, empty="no such model here"
         )
 
     async def _take_target(self, name: str | None) -> None:
         if name is not None:
-            self.answers.set(FIELDS["target"], name)
+            self.answers.set(QUESTIONS["target"], name)
             await self._take(self.answers)
 
     async def action_open(self) -> None:
@@ -262,35 +307,104 @@ class WizardScreen(WizardSources):
         else:
             await self._take(Answers.of(recipe))
 
+    @property
+    def mixtures(self) -> tuple[str, ...]:
+        """The mixtures that this page asks for."""
+        return MIXTURES.get(STEPS[self.step].title, ())
+
+    async def action_sources(self) -> None:
+        """Ask for a source to describe in the recipe and to mix in, or to take off."""
+        await self.ask(lambda: SourceScreen(self.answers, self.mixtures), self._use_source)
+
+    async def _use_source(self, chosen: Chosen | None) -> None:
+        if chosen is None:
+            return
+        if chosen.source is None:
+            take_off(self.answers, chosen.name)
+        else:
+            put(self.answers, chosen.name, chosen.source, chosen.path)
+        self.answers.keep()
+        await self.show_page()
+
+    # --- a look before anything is spent ------------------------------------------------------
+
+    @work(thread=True, exclusive=True, group="look")
+    def _find_models(self) -> None:
+        self.post_message(self.ModelsFound(models_here(self.answers)))
+
+    @on(ModelsFound)
+    def _take_models(self, event: ModelsFound) -> None:
+        self.looks.known.models = event.models
+        self._tell()
+
+    @work(exclusive=True, group="devices", exit_on_error=False)
+    async def _find_devices(self) -> None:
+        await self.looks.find_devices()
+        self._tell()
+
+    async def action_look(self) -> None:
+        """See documents with their tokens, what the target writes, or how fast the device trains."""
+        async with self.turns.take():
+            look, recipe = look_of(self.step), self._recipe()
+            if recipe is None:
+                return
+            if look == "speed":
+                self._measure(recipe)
+            elif look == "samples":
+                self._sample(recipe, self.step)
+
+    @work(exclusive=True, group="plan", exit_on_error=False)
+    async def _sample(self, recipe: Recipe, step: int) -> None:
+        sources = sampled_sources(step, recipe)
+        if self.step == step:
+            self._show_words("seen", Content.styled(f"reading {', '.join(sources)}", "$muted"))
+        try:
+            found = await preview(recipe, sources)
+        except OSError as error:
+            found = f"The preview could not be started ({error})."
+        if self.step == step:
+            width = max(self.page.size.width - 2, 20)
+            self._show_words("seen", sample_lines(found, width, ascii_only=self._ascii))
+
+    @work(exclusive=True, group="plan", exit_on_error=False)
+    async def _measure(self, recipe: Recipe) -> None:
+        await self.looks.measure(recipe, self.answers.device, self._show_plan)
+
+    def _show_plan(self) -> None:
+        if STEPS[self.step].title in ("Device", "Review"):
+            text = one_line("\n".join(self.looks.plan), "\n", " ")
+            self._show_words("plan", Content.assemble(("plan", "bold"), "\n", text, "\n"))
+
     # --- review and launch --------------------------------------------------------------------
+
+    def _recipe(self) -> Recipe | None:
+        """The recipe of the answers; where it makes no sense, the reason is said."""
+        try:
+            return self.answers.recipe()
+        except FastdraftError as error:
+            self.notify(error.message, severity="error", markup=False, timeout=8)
+            return None
 
     def _review(self) -> None:
         try:
             recipe = self.answers.recipe()
         except FastdraftError as error:
-            self._show_found("#plan", Content.styled(error.message, "$error"))
+            self._show_words("plan", Content.styled(error.message, "$error"))
             return
         command = shlex.join(["fastdraft", *train_arguments(recipe, self.answers.device)])
         text = Content.assemble(
             ("the same on a command line", "bold"), "\n", (command, "$primary"), "\n\n", ("recipe", "bold"), "\n",
             one_line(recipe_text(recipe), "\n", " "),
         )  # fmt: skip
-        self._show_found("#toml", text)
-        if (recipe, self.answers.device) == self._planned:
+        self._show_words("toml", text)
+        if self.looks.is_planned(recipe, self.answers.device):
             self._show_plan()
         else:
             self._measure(recipe)
 
-    async def action_look(self) -> None:
-        """See documents with their tokens, what the target writes, or how fast the device trains."""
-        async with self.turn():
-            looker, recipe = self._looker(), self._recipe()
-            if looker is not None and recipe is not None:
-                looker(recipe)
-
     async def action_save(self) -> None:
         """Write the recipe to a file."""
-        async with self.turn():
+        async with self.turns.take():
             recipe = self._recipe()
         if recipe is None:
             return
@@ -323,7 +437,7 @@ class WizardScreen(WizardSources):
             return
         self._client.wanted = recipe.name
         here = self.is_current
-        async with self.turn():
+        async with self.turns.take():
             if self.answers is launched:
                 Answers.forget()
                 await self._take(Answers.of(recipe, recipe.name))
@@ -332,18 +446,18 @@ class WizardScreen(WizardSources):
             self.app.switch_mode("jobs")
 
 
-def _recipes(typed: str) -> list[Group]:
+def _recipes(typed: str) -> list[ChoiceGroup]:
     """Recipes to open: bundled ones, those of jobs, and a path."""
     bundled = [path.stem for path in sorted((places.assets() / "recipes").glob("*.toml")) if path.stem != "demo-target"]
     jobs = [(folder.name, str(folder / RECIPE)) for folder in job_folders() if (folder / RECIPE).is_file()]
     groups = [
-        Group("bundled", [Row(name, name) for name in bundled if typed in name]),
-        Group("saved", [Row(str(path), path.name) for path in saved_recipes() if typed in path.name]),
-        Group("of jobs", [Row(path, name) for name, path in jobs if typed in name]),
+        ChoiceGroup("bundled", [Choice(name, name) for name in bundled if typed in name]),
+        ChoiceGroup("saved", [Choice(str(path), path.name) for path in saved_recipes() if typed in path.name]),
+        ChoiceGroup("of jobs", [Choice(path, name) for name, path in jobs if typed in name]),
     ]
     # A text that cannot be a path is none.
     with suppress(OSError, RuntimeError, ValueError):
         path = Path(typed).expanduser()
         if typed.endswith(".toml") and path.is_file():
-            return [Group("as typed", [Row(str(path), typed)]), *groups]
+            return [ChoiceGroup("as typed", [Choice(str(path), typed)]), *groups]
     return groups

@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Button, Input, Select, Static
 
-from fastdraft_app.client.source import glance
+from fastdraft_app.client.source_check import check_source
 from fastdraft_app.dialogs.dialog import Dialog
 from fastdraft_app.dialogs.picker import PickerScreen
 from fastdraft_app.wizard.answers import Answers
@@ -200,7 +200,7 @@ class SourceScreen(Dialog[Chosen | None]):
             return f"There is a source {wanted.name!r} already; take another name."
         try:
             instructions = wanted.path == INSTRUCTIONS
-            return await glance(
+            return await check_source(
                 tried(self._answers, wanted.name, wanted.source, instructions=instructions), wanted.name
             )
         except FastdraftError as error:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 import re
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from fastdraft_app.dialogs.choices import Group, Row, Source, file_source
+from fastdraft_app.dialogs.choices import Choice, ChoiceGroup, Source, file_source
 from fastdraft_app.wizard.answers import Answers
-from fastdraft_app.wizard.fields import FIELDS
+from fastdraft_app.wizard.questions import QUESTIONS, RecipeData
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.text_sources import BUILT_IN, TARGET_SOURCE, TextSource
 from fastdraft_core.training.recipe import STAGES, Recipe, parse_recipe
@@ -87,9 +86,9 @@ def put(answers: Answers, name: str, source: TextSource, path: str) -> None:
         if path in others:
             for other in set(others) - {path}:
                 _mix_out(answers, name, other)
-    parts = _parts(answers.text(FIELDS[path]))
+    parts = _parts(answers.text(QUESTIONS[path]))
     if name not in map(_name, parts):
-        answers.set(FIELDS[path], ", ".join([*parts, f"{name}={_mean(parts):.3g}"]))
+        answers.set(QUESTIONS[path], ", ".join([*parts, f"{name}={_mean(parts):.3g}"]))
 
 
 def take_off(answers: Answers, name: str) -> None:
@@ -107,11 +106,11 @@ def take_off(answers: Answers, name: str) -> None:
 
 def source_choices(answers: Answers) -> Source:
     """What a picker offers: the recipe's own sources, the path or data set typed, and files and folders on the way."""
-    known = [Row(name, name, origin(source)) for name, source in described(answers).items()]
+    known = [Choice(name, name, origin(source)) for name, source in described(answers).items()]
 
-    def choices(typed: str) -> list[Group]:
+    def choices(typed: str) -> list[ChoiceGroup]:
         typed = typed.strip()
-        groups = [Group("of this recipe", [row for row in known if typed in row.title])]
+        groups = [ChoiceGroup("of this recipe", [row for row in known if typed in row.title])]
         if not typed:
             return [*groups, *file_source("~/")]
         return [*groups, *_as_typed(typed), *file_source(typed)]
@@ -119,29 +118,29 @@ def source_choices(answers: Answers) -> Source:
     return choices
 
 
-def _as_typed(typed: str) -> list[Group]:
+def _as_typed(typed: str) -> list[ChoiceGroup]:
     place = read_place(typed)
     if place["hub"]:
-        return [Group("as typed", [Row(typed, typed, "data set of the hub")])]
+        return [ChoiceGroup("as typed", [Choice(typed, typed, "data set of the hub")])]
     if place["path"] and Path(place["path"]).is_dir():
-        return [Group("this folder", [Row(typed, typed, "all that is in it")])]
+        return [ChoiceGroup("this folder", [Choice(typed, typed, "all that is in it")])]
     return []
 
 
-def _section(source: TextSource) -> dict[str, Any]:
+def _section(source: TextSource) -> RecipeData:
     """The section of the recipe, without what is usual."""
     usual = msgspec.to_builtins(TextSource())
     return {key: value for key, value in msgspec.to_builtins(source).items() if value != usual[key]}
 
 
 def _mix_out(answers: Answers, name: str, path: str) -> None:
-    field = FIELDS[path]
-    parts = _parts(answers.text(field))
+    question = QUESTIONS[path]
+    parts = _parts(answers.text(question))
     left = [part for part in parts if _name(part) != name]
     if left == parts:
         return
     if left or path == INSTRUCTIONS:
-        answers.set(field, ", ".join(left))
+        answers.set(question, ", ".join(left))
     else:
         answers.typed.pop(path, None)
 

@@ -22,18 +22,23 @@ _CHUNK = 32
 def probabilities(runtime: Runtime, prompt: Sequence[int], text: Sequence[int], sampling: Sampling) -> list[float]:
     """What ``runtime`` gives each token of ``text`` but the first, after ``prompt`` and the tokens before it.
 
-    Greedy, that is 1 for its best token and 0 for any other. The first token is the prefill's and is never drafted.
+    Greedy, that is 1 for its best token and 0 for any other. The first token is the prefill's and is never drafted. A token
+    outside of a draft vocabulary gets 0.
     """
+    columns = None if runtime.head_ids is None else {token: at for at, token in enumerate(runtime.head_ids)}
     runtime.prefill(list(prompt))
     found: list[float] = []
     for start in range(0, len(text) - 1, _CHUNK):
         read = list(text[start : min(start + _CHUNK, len(text) - 1)])
         logits = runtime.forward(read)
-        following = torch.tensor(text[start + 1 : start + 1 + len(read)], device=logits.device)
+        tokens = text[start + 1 : start + 1 + len(read)]
+        at = tokens if columns is None else [columns.get(token, -1) for token in tokens]
+        following = torch.tensor(at, device=logits.device)
         if sampling.greedy:
             found += (logits.argmax(-1) == following).double().tolist()
         else:
-            found += process(logits, sampling).gather(1, following[:, None])[:, 0].double().tolist()
+            given = process(logits, sampling).gather(1, following.clamp(min=0)[:, None])[:, 0]
+            found += (given * (following >= 0)).double().tolist()
     return found
 
 

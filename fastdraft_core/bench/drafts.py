@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from fastdraft_core.engine.load_options import LoadOptions
-from fastdraft_core.engine.pair import Pair, check_vocabularies, load_pair
+from fastdraft_core.engine.pair import Pair, check_vocabularies, load_draft, load_pair
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.catalog import DEMO, demo_drafts
 
@@ -40,7 +40,6 @@ def load_lineup(
     """
     first = load_pair(target, drafts[0], options, report)
     lineup = {drafts[0]: first}
-    # Loaded as a model on its own, a draft does not bring a second target with it.
     alone = replace(
         options,
         runtime=first.runtime,
@@ -50,14 +49,14 @@ def load_lineup(
         draft_weights="",
     )
     for name in drafts[1:]:
-        other = load_pair(name, None, alone, report)
-        check_vocabularies(first.tokenizer.get_vocab(), other.tokenizer.get_vocab(), target, name)
-        if other.target.vocab_size != first.target.vocab_size:
+        draft, tokenizer = load_draft(name, alone, report)
+        check_vocabularies(first.tokenizer.get_vocab(), tokenizer.get_vocab(), target, name)
+        if draft.vocab_size != first.target.vocab_size:
             raise FastdraftError(
-                f"{target} scores {first.target.vocab_size} ids and {name} {other.target.vocab_size}; a draft must score "
+                f"{target} scores {first.target.vocab_size} ids and {name} {draft.vocab_size}; a draft must know "
                 "every id of its target."
             )
-        lineup[name] = replace(first, draft=other.target)
+        lineup[name] = replace(first, draft=draft)
     return lineup
 
 

@@ -145,7 +145,7 @@ class _Sweep:
 
     def _look(self, group: Group, *, warm: bool) -> Iterator[Event]:
         """A first few turns of the most telling points of one group."""
-        own = [key for key in self._order() if key[2:] == (group.sampling.temperature, group.task.name)]
+        own = [key for key in self._order() if key.is_of(group.task.name, group.sampling.temperature)]
         batch = [key for key in own[:BATCH] if not self._settled(key, _FIRST_TURNS)]
         if batch:
             yield from self._measure(batch, _FIRST_TURNS, warm=warm)
@@ -155,7 +155,7 @@ class _Sweep:
         order = self._order()
         step = 1 if self._slow else _MAX_REPEATS
         for repeats in itertools.count(step, step):
-            turns = {key: repeats * len(self._groups[key[3], key[2]].requests) for key in order}
+            turns = {key: repeats * len(self._groups[key.task, key.temperature].requests) for key in order}
             while batch := next_batch(order, [key for key in order if self._settled(key, turns[key])]):
                 yield from self._measure(batch, turns[batch[0]])
             if all(self._reached(key) for key in order):
@@ -170,7 +170,7 @@ class _Sweep:
         group, tallies = self._groups[task, temperature], [self._tally(key) for key in batch]
         try:
             if not warm:
-                self._warm_up(group, [key[:2] for key in batch])
+                self._warm_up(group, [key.setting for key in batch])
                 for tally in tallies:
                     tally.warm_ups += 1
             while active := [t for t in tallies if not self._settled(t.key, turns)]:
@@ -230,7 +230,7 @@ class _Sweep:
 
     def _run(self, request: Request, key: PointKey | None) -> Run:
         self._check()
-        pair, gamma = (self._lineup[key[0]], key[1]) if key else (self._pair, 0)
+        pair, gamma = (self._lineup[key.draft], key.gamma) if key else (self._pair, 0)
         before = self._energy.read()
         with peak_memory() as peak:
             passes = timed_passes(pair, request, gamma)
@@ -245,7 +245,7 @@ class _Sweep:
         found = tally.interval(len(group.requests))
         if found is None:
             return
-        draft = tally.key[0]
+        draft = tally.key.draft
         pair = self._lineup[draft]
         longest = max(len(r.prompt) for r in group.requests) + group.task.length
         yield tally.event(
@@ -332,15 +332,16 @@ def measuring_order(speedups: Mapping[PointKey, float]) -> list[PointKey]:
     """
     means = overall(speedups)
     best_setting = max(means.values())
-    first = {max((s for s in means if s[0] == draft), key=lambda s: means[s]) for draft, _ in means}
+    first = {max((s for s in means if s.draft == draft), key=lambda s: means[s]) for draft, _ in means}
     best_of: dict[tuple[str, float], float] = {}
-    for (_, _, temperature, task), speedup in speedups.items():
-        best_of[task, temperature] = max(speedup, best_of.get((task, temperature), 0.0))
+    for key, speedup in speedups.items():
+        group = key.task, key.temperature
+        best_of[group] = max(speedup, best_of.get(group, 0.0))
 
     def rank(key: PointKey) -> tuple[bool, float]:
-        draft, gamma, temperature, task = key
-        regret = min(best_of[task, temperature] / max(speedups[key], 1e-9), best_setting / means[draft, gamma])
-        return (draft, gamma) not in first, regret
+        of_task = best_of[key.task, key.temperature]
+        regret = min(of_task / max(speedups[key], 1e-9), best_setting / means[key.setting])
+        return key.setting not in first, regret
 
     return sorted(speedups, key=rank)
 
@@ -349,7 +350,7 @@ def next_batch(order: Sequence[PointKey], finished: Iterable[PointKey]) -> list[
     """The first points that are not finished and share a task and temperature."""
     done = set(finished)
     left = [key for key in order if key not in done]
-    return [key for key in left if key[2:] == left[0][2:]][:BATCH]
+    return [key for key in left if key.is_of(left[0].task, left[0].temperature)][:BATCH]
 
 
 def settings_of(keys: Iterable[PointKey]) -> str:

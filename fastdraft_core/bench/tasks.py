@@ -22,6 +22,7 @@ from fastdraft_core import places
 from fastdraft_core.engine.pair import Pair
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import TaskCard
+from fastdraft_core.runtimes.prompt_ids import refuse_surrogates
 
 Row = dict[str, Any]
 
@@ -43,7 +44,8 @@ def read_text(path: Path) -> str:
     """
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        return data.decode("utf-8")
+        # Some editors put a byte order mark before the text; it is no part of it.
+        return data.decode("utf-8-sig")
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise FastdraftError(f"{path} cannot be read as text ({error}).") from error
 
@@ -89,7 +91,7 @@ def hub_rows(dataset: str, config: str | None, split: str) -> list[Row]:
 def _json(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FastdraftError(f"{where}: this is no JSON ({error}).") from error
 
 
@@ -110,6 +112,10 @@ class Prompt:
     text: str
 
 
+#: JSON's words for what is no text.
+_KINDS = {list: "list", dict: "JSON object", bool: "boolean"}
+
+
 def bundled_prompts(task: str | None = None) -> list[Prompt]:
     """The project's own prompts, all or those of one task (``code`` or ``text``).
 
@@ -128,7 +134,7 @@ def file_prompts(path: Path, field: str = "prompt") -> list[Prompt]:
     """Prompts of a file: every row of a ``.jsonl`` or ``.json`` (its ``field``), or any other file as one prompt.
 
     Raises:
-        FastdraftError: the file cannot be read, a row lacks the field, or there is nothing to continue.
+        FastdraftError: the file cannot be read, a row lacks the field or has no text in it, or there is nothing to continue.
     """
     task = path.name.partition(".")[0]
     if not has_rows(path):
@@ -137,7 +143,13 @@ def file_prompts(path: Path, field: str = "prompt") -> list[Prompt]:
     for number, row in enumerate(file_rows(path), 1):
         if field not in row:
             raise FastdraftError(f"{path}, row {number}: there is no JSON object with the field {field!r}.")
-        text = not_empty(str(row[field]), f"The prompt of {path}, row {number},")
+        if not isinstance(row[field], str):
+            told = "null" if row[field] is None else f"a {_KINDS.get(type(row[field]), 'number')}"
+            raise FastdraftError(
+                f"{path}, row {number}: the field {field!r} holds {told} and no text. Name the field that holds the prompt by "
+                "--field, or mend the row."
+            )
+        text = not_empty(row[field], f"The prompt of {path}, row {number},")
         prompts.append(Prompt(task, f"{path.name}:{number}", text))
     return prompts
 
@@ -146,10 +158,11 @@ def not_empty(text: str, what: str) -> str:
     """``text``; white space alone would be measured as if it were a prompt.
 
     Raises:
-        FastdraftError: there is nothing else in it; the sentence begins with ``what``.
+        FastdraftError: there is nothing else in it, or it is no Unicode; the sentence begins with ``what``.
     """
     if not text.strip():
         raise FastdraftError(f"{what} is empty; give some text to continue.")
+    refuse_surrogates(text, what.rstrip(","))
     return text
 
 
@@ -334,7 +347,11 @@ def _load(request: str, count: int, length: int) -> Task:
         rows, source = hub_rows(*benchmark.hub), " ".join(part for part in benchmark.hub if part)
     else:
         raise FastdraftError(f"{name} is not on the hub; give its file: --task {name}=FILE.")
-    sources = [_source(row, benchmark, name) for row in spread(rows, count)]
+    chosen = spread(rows, count)
+    if any(isinstance(row.get(benchmark.cut), list) and len(row[benchmark.cut]) > 1 for row in chosen):
+        # Said where the figures are kept: others run the later turns as well, each after the model's own answers.
+        source += f", first of {benchmark.cut} alone"
+    sources = [_source(row, benchmark, name) for row in chosen]
     return Task(name, request, source, sources, length or benchmark.length, benchmark.chat)
 
 
@@ -360,11 +377,7 @@ def _fit(source: Source, pair: Pair, chat: bool | None, room: int, name: str) ->
     words: int | None = None
     for _ in range(_ROUNDS):
         text = not_empty(source.text(words), f"A prompt of {name}")
-        try:
-            size = len(pair.encode(text, chat=chat))
-        except FastdraftError:
-            # It alone fills the context.
-            size = 2 * max(room, 1)
+        size = len(pair.ids(text, chat=chat))
         if size <= room:
             return text
         now = words if words is not None else source.words

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from fastdraft_core.bench.surface import fit
 from fastdraft_core.decoding.explain import blame, what_limits, why_slower
 from fastdraft_core.events import PointMeasured, PointPredicted, SweepVerdict
-from fastdraft_core.events.sweeping import PointKey
-from fastdraft_core.results.overall import Setting, overall, recommended
+from fastdraft_core.events.sweeping import PointKey, Setting
+from fastdraft_core.results.overall import overall, recommended
 from fastdraft_core.results.store import Result
 
 #: Fewer points say nothing about a prediction.
@@ -47,7 +47,7 @@ def verdict(result: Result) -> SweepVerdict:
 
 
 def _of(measured: Mapping[PointKey, PointMeasured], setting: Setting) -> list[PointMeasured]:
-    return [point for key, point in measured.items() if key[:2] == setting]
+    return [point for key, point in measured.items() if key.setting == setting]
 
 
 def _wins(points: list[PointMeasured]) -> bool:
@@ -57,15 +57,16 @@ def _wins(points: list[PointMeasured]) -> bool:
 
 
 def _use(result: Result, setting: Setting) -> list[str]:
-    draft, gamma = setting
     points = _of(result.measured, setting)
     figures = [f"{_figure(p)} on {result.label(p.task, p.temperature)}" for p in points]
     for task, temperature in result.groups:
-        guess = result.predicted.get((draft, gamma, temperature, task))
+        guess = result.predicted.get(PointKey(*setting, temperature, task))
         if guess and guess.key not in result.measured:
             figures.append(f"about {guess.speedup:.2f}x predicted on {result.label(task, temperature)}")
     memory = max(p.more_memory for p in points) / 1e6
-    words = [f"Use draft {draft} with gamma {gamma}: {', '.join(figures)}, {memory:.0f} MB more memory."]
+    words = [
+        f"Use draft {setting.draft} with gamma {setting.gamma}: {', '.join(figures)}, {memory:.0f} MB more memory."
+    ]
     for point in points:
         label = result.label(point.task, point.temperature)
         other = _best_of(result, point)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
+from pathlib import Path
 
 import msgspec
 import typer
@@ -49,13 +51,33 @@ def _main(
     """Train, run and measure draft models for speculative decoding."""
 
 
-def main() -> None:
-    """Run the command line; a failure is one sentence, its traceback goes to the log."""
+def _check_streams() -> None:
+    """Have standard streams that can be used, whatever this process was started with.
+
+    Raises:
+        FastdraftError: standard output is closed.
+    """
+    if sys.stderr is None:
+        # Nobody hears; what speaks may still do so.
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open as long as the process
+    if sys.stdout is None:
+        raise FastdraftError("Standard output is closed, so there is nowhere to write to. Send it to a file or a pipe.")
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A character that its encoding lacks is shown by its number, as on stderr, and ends nothing.
         sys.stdout.reconfigure(errors="backslashreplace")
-    log = places.log_file("fastdraft")
-    logging.basicConfig(filename=log, level=logging.INFO, format="%(asctime)s %(message)s")
+
+
+def main() -> None:
+    """Run the command line; a failure is one sentence, its traceback goes to the log."""
+    try:
+        _check_streams()
+        log = places.log_file("fastdraft")
+        logging.basicConfig(filename=log, level=logging.INFO, format="%(asctime)s %(message)s")
+    except (FastdraftError, OSError) as error:
+        talk.print(
+            f"fastdraft: {error.message if isinstance(error, FastdraftError) else f'No log can be written: {error}.'}"
+        )
+        sys.exit(1)
     from fastdraft_core.cli import (  # noqa: F401 - they register themselves
         bench,
         doctor,

@@ -95,6 +95,7 @@ def _print_table(pair: Pair, found: list[Point], test: str, prompts: int, repeat
     print(f"target {card.name} · {card.architecture} · {card.parameters / 1e6:.2f} M · {in_bytes(card.weight_bytes)}")
     print(
         f"draft  {draft.name} · {draft.architecture} · {draft.parameters / 1e6:.2f} M · {in_bytes(draft.weight_bytes)}"
+        f"{f' · scores {draft.draft_vocab:,} of {draft.vocab_size:,} ids' if draft.draft_vocab else ''}"
     )
     print(
         f"{pair.runtime} {card.precision} on {card.device}, {pair.threads} threads · {test} · {prompts} prompts x {repeats}, interleaved\n"

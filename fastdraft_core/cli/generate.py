@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -123,9 +124,14 @@ def read_prompt(path: Path) -> str:
     """The text of a prompt file; ``-`` is standard input.
 
     Raises:
-        FastdraftError: it is no text.
+        FastdraftError: it is no text, or standard input is closed.
     """
+    if str(path) == "-" and sys.stdin is None:
+        raise FastdraftError("Standard input is closed, so no prompt can be read from it. Give --prompt or a file.")
     try:
-        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        # Line ends as Python reads them; a byte order mark is no part of the text.
+        return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig").read()
     except (OSError, UnicodeDecodeError) as error:
-        raise FastdraftError(f"{path} cannot be read as text ({error}).") from error
+        what = "Standard input" if str(path) == "-" else path
+        raise FastdraftError(f"{what} cannot be read as text ({error}).") from error

@@ -29,6 +29,8 @@ def show_plan(recipe: Recipe, *, stage: str, device: str, json: bool) -> None:
 def plan_lines(plan: Planned) -> Iterator[str]:
     """The plan on a page of lines; every figure says whether it is measured, modelled or scaled by hand."""
     yield f"{plan.name}: {plan.architecture}, {plan.parameters:,} parameters"
+    if plan.catalogued:
+        yield "The target's config.json is not here: its architecture, vocabulary and context are from fastdraft's catalogue."
     yield f"on {plan.device} in {plan.dtype}; measured matrix peak {plan.matrix_peak / 1e9:,.0f} GFLOP/s"
     yield ""
     yield f"{'stage':<6}{'tokens':>16}{'steps':>9}{'tokens/step':>13}{'tokens/s':>10}{'time':>13}{'memory':>11}"

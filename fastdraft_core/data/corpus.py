@@ -32,6 +32,8 @@ from fastdraft_core.machine.devices import choose_threads
 from fastdraft_core.text_sources import TextSource
 
 _SPARE_TOKENS = 64
+#: How documents become ids; shards that were made in another way are built again.
+_ENCODED = "special tokens in the text are text; one end a document"
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Corpus:
                     sides[document.is_held_out(source.held_out)].append(document.text)
             return sides
 
-        key = [msgspec.to_builtins(source), self.evaluation.digest]
+        key = [_described(source), self.evaluation.digest]
         if source.path is not None:
             # What lies on the hub is not looked for again, but a file of the user's is when it was edited.
             key.append(fingerprint(Path(source.path), instruction_files(source)))
@@ -104,9 +106,8 @@ class Corpus:
         source = self.sources.get(name)
         settings = source or TextSource()
         keep = Filter(min_chars=settings.min_chars, deduplicate=settings.deduplicate)
-        encoder = Encoder(
-            plain(backend(tokenizer)), tokenizer.eos_token_id, token_dtype(len(tokenizer)), self.evaluation
-        )
+        text_tokenizer = plain(backend(tokenizer), special_tokens=settings.special_tokens)
+        encoder = Encoder(text_tokenizer, tokenizer.eos_token_id, token_dtype(len(tokenizer)), self.evaluation)
         yield from build(
             folders,
             building,
@@ -124,8 +125,13 @@ class Corpus:
         files = ""
         if source is not None and source.path is not None:
             files = fingerprint(Path(source.path), source.extensions)
-        whole = [hashed, msgspec.to_builtins(source), files, self.evaluation.digest]
+        whole = [_ENCODED, hashed, _described(source), files, self.evaluation.digest]
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _described(source: TextSource | None) -> Any:
+    """What a source's documents depend on, as plain data."""
+    return msgspec.to_builtins(source and msgspec.structs.replace(source, license=None))
 
 
 def kept_shard(name: str, sha256: str, hashed: str, *, held_out: bool) -> Shard | None:

@@ -32,6 +32,8 @@ _PARQUET_ROWS = 256
 def list_files(path: Path, extensions: list[str]) -> list[Path]:
     """The files of ``path`` to read, sorted; hidden ones and those of hidden folders are passed over.
 
+    So is what has a name and no content of its own: a link whose file is gone, a named pipe, a socket.
+
     Raises:
         FastdraftError: there is no such path, or nothing in it has one of the endings.
     """
@@ -43,7 +45,8 @@ def list_files(path: Path, extensions: list[str]) -> list[Path]:
     found = []
     for folder, folders, names in os.walk(path):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(folder) / n for n in names if n.lower().endswith(endings) and not n.startswith(".")]
+        named = (Path(folder) / n for n in names if n.lower().endswith(endings) and not n.startswith("."))
+        found += [file for file in named if file.is_file()]
     if not found:
         wanted = ", ".join(endings) if extensions else "text, code, .jsonl, .jsonl.gz or .parquet"
         raise FastdraftError(f"No file in {path} ends with {wanted}; set extensions under [sources] to take others.")
@@ -122,7 +125,7 @@ def _json_rows(file: Path) -> Iterator[tuple[str, Any]]:
     """The members of a list; such a file is read as a whole."""
     try:
         rows = json.loads(file.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FastdraftError(f"{file} is no JSON ({error}). Rows one a line belong into a .jsonl file.") from error
     if not isinstance(rows, list):
         raise FastdraftError(f"{file} holds no list of rows. Write a list, or rows one a line in a .jsonl file.")
@@ -139,7 +142,8 @@ def _jsonl_rows(file: Path) -> Iterator[tuple[str, Any]]:
             where = f"{file}, line {number},"
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            # Lists inside lists by the thousand are JSON, and more than the parser takes.
+            except (ValueError, RecursionError) as error:
                 raise FastdraftError(f"{where} is no JSON ({error}).") from error
             yield where, row
 
@@ -163,7 +167,7 @@ def _parquet_rows(file: Path, field: str | None = None) -> Iterator[tuple[str, A
 
 def _text_documents(file: Path, name: str) -> Iterator[Document]:
     """The text as one document, or as several where it is long; a file that holds no text is passed over."""
-    with file.open(encoding="utf-8", errors="replace") as stream:
+    with file.open(encoding="utf-8-sig", errors="replace") as stream:
         rest, number = "", 0
         while True:
             read = stream.read(2 * PIECE_CHARS)

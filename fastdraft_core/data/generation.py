@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from fastdraft_core.data.sparse import SparseRows, sparse_rows
 from fastdraft_core.decoding.sampling import draw_rows
 from fastdraft_core.runtimes.torch.cache import RewindableCache
 
@@ -31,6 +32,7 @@ class Batch:
     """Prompts to continue together, each by at most ``new_tokens`` and up to its own first of ``stops``.
 
     ``temperatures`` are one a prompt, 0 is greedy. Ids from ``vocab_size`` on, which pad a model's logits, are never drawn.
+    Of every written token's distribution, at temperature 1 whatever it was drawn at, the ``top_k`` largest are kept.
     """
 
     prompts: Sequence[Sequence[int]] | npt.NDArray[np.int64]
@@ -39,6 +41,14 @@ class Batch:
     stops: Collection[int]
     seed: int
     vocab_size: int | None = None
+    top_k: int = 0
+
+
+class Written(NamedTuple):
+    """The rows of a batch and, where ``top_k`` asked for them, the distributions of what was written: one a token of a row."""
+
+    rows: list[Row]
+    sparse: list[SparseRows]
 
 
 class _Rows:
@@ -48,6 +58,8 @@ class _Rows:
         self.ids: list[list[int]] = [list(map(int, prompt)) for prompt in batch.prompts]
         self.lengths = [len(row) for row in self.ids]
         self._new_tokens, self._stops = batch.new_tokens, batch.stops
+        self._top_k, self._vocab_size = batch.top_k, batch.vocab_size
+        self._sparse: list[list[SparseRows]] = [[] for _ in self.ids]
         self._failed: set[int] = set()
         #: The rows still being computed, by number.
         self.numbers = list(range(len(self.ids)))
@@ -58,9 +70,15 @@ class _Rows:
         """Whether all rows have ended."""
         return len(self._ended) == len(self.ids)
 
-    def take(self, tokens: Iterable[int], sound: Iterable[bool], *, position: int | None = None) -> None:
-        """The next token of each row in ``numbers``; one whose prompt reaches beyond ``position`` is still being read."""
-        for number, token, good in zip(self.numbers, tokens, sound, strict=True):
+    def take(
+        self, tokens: Iterable[int], sound: Iterable[bool], logits: torch.Tensor, *, position: int | None = None
+    ) -> None:
+        """The next token of each row in ``numbers``, drawn from its ``logits`` [rows, width].
+
+        A row whose prompt reaches beyond ``position`` is still being read.
+        """
+        kept = sparse_rows(logits[:, : self._vocab_size], self._top_k) if self._top_k else None
+        for place, (number, token, good) in enumerate(zip(self.numbers, tokens, sound, strict=True)):
             if number in self._ended:
                 continue
             if not good:
@@ -68,6 +86,8 @@ class _Rows:
                 self._ended.add(number)
             if position is None or position >= self.lengths[number]:
                 self.ids[number].append(token)
+                if kept is not None:
+                    self._sparse[number].append(SparseRows(kept.ids[place], kept.log_probs[place]))
                 if token in self._stops or len(self.ids[number]) == self.lengths[number] + self._new_tokens:
                     self._ended.add(number)
 
@@ -80,13 +100,16 @@ class _Rows:
         self.numbers = [self.numbers[place] for place in going]
         return going
 
-    def found(self) -> list[Row]:
-        """The whole rows; None for one that failed."""
-        return [None if number in self._failed else row for number, row in enumerate(self.ids)]
+    def written(self) -> Written:
+        """The whole rows, None for one that failed, and what is kept of them."""
+        rows = [None if number in self._failed else row for number, row in enumerate(self.ids)]
+        if not self._top_k:
+            return Written(rows, [])
+        return Written(rows, [_stacked(kept) for kept in self._sparse])
 
 
 @torch.inference_mode()
-def continue_batch(model: PreTrainedModel, batch: Batch) -> list[Row]:
+def continue_batch(model: PreTrainedModel, batch: Batch) -> Written:
     """Continue every prompt; a row whose logits are no numbers comes back as None.
 
     All rows stand at the same position: while a short prompt is continued already, a longer one is still read, token by
@@ -106,18 +129,18 @@ def continue_batch(model: PreTrainedModel, batch: Batch) -> list[Row]:
         if position < longest:
             read = given[:, position : position + 1]
             ids = torch.where(read >= 0, read, ids)
-        rows.take(ids[:, 0].tolist(), sound[:, 0].tolist(), position=position)
+        rows.take(ids[:, 0].tolist(), sound[:, 0].tolist(), logits[:, -1], position=position)
         if rows.done:
             break
         if going := rows.drop(_WORTH_COPYING):
             kept = torch.tensor(going, device=device)
             cache.select_rows(kept)
             ids, heat, given = ids[kept], heat[kept], given[kept]
-    return rows.found()
+    return rows.written()
 
 
 @torch.inference_mode()
-def continue_pages(pages: PagedBatch, batch: Batch) -> list[Row]:
+def continue_pages(pages: PagedBatch, batch: Batch) -> Written:
     """As ``continue_batch``, by OpenVINO: every row stands at its own position, so lengths may differ freely."""
     stream = torch.Generator().manual_seed(batch.seed)
     rows = _Rows(batch)
@@ -126,12 +149,19 @@ def continue_pages(pages: PagedBatch, batch: Batch) -> list[Row]:
     logits = torch.cat([pages.read(part, [rows.ids[number] for number in part]) for part in _parts(rows.lengths)])
     while True:
         ids, sound = _choose(logits[:, : batch.vocab_size], heat, stream)
-        rows.take(ids[:, 0].tolist(), sound[:, 0].tolist())
+        rows.take(ids[:, 0].tolist(), sound[:, 0].tolist(), logits)
         if rows.done:
-            return rows.found()
+            return rows.written()
         if going := rows.drop():
             ids, heat = ids[going], heat[going]
         logits = pages.read(rows.numbers, ids.tolist())
+
+
+def _stacked(rows: list[SparseRows]) -> SparseRows:
+    """One distribution a token as rows of one; none where a row failed at once."""
+    if not rows:
+        return SparseRows(np.zeros((0, 0), dtype=np.int64), np.zeros((0, 1), dtype=np.float16))
+    return SparseRows(np.stack([row.ids for row in rows]), np.stack([row.log_probs for row in rows]))
 
 
 def _choose(logits: torch.Tensor, heat: torch.Tensor, stream: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

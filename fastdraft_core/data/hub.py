@@ -32,10 +32,10 @@ def hub_documents(source: TextSource) -> Iterator[Document]:
     """The text of every row of the split, in its order.
 
     Raises:
-        FastdraftError: the data set cannot be reached, or its rows hold no text in ``source.field``.
+        FastdraftError: the data set cannot be reached, or its rows hold no text in ``source.column``.
     """
     for where, row in hub_rows(source):
-        yield row_document(text_of(row, source.field, where))
+        yield row_document(text_of(row, source.column, where))
 
 
 def hub_rows(source: TextSource) -> Iterator[tuple[str, Any]]:

@@ -22,7 +22,7 @@ _OIG = re.compile(r"<human>:(.*?)(?:<bot>:|\Z)", re.DOTALL)
 
 
 def read_instructions(source: TextSource) -> Iterator[Document]:
-    """The first request of every row; a row without one is passed over.
+    """The first request of every row; a row without one, such as a conversation that only the model leads, is passed over.
 
     Raises:
         FastdraftError: a file cannot be read, or a row has none of the known forms; the message says where.
@@ -39,29 +39,43 @@ def read_instructions(source: TextSource) -> Iterator[Document]:
             yield row_document(text.strip())
 
 
-def instruction(row: Any, field: str = "text") -> str | None:
-    """What the person asks in ``row``, or None where its form is not known. ``field`` is the column of an unknown set."""
+def instruction(row: Any, field: str | None = None) -> str | None:
+    """What the person asks in ``row``: nothing in a conversation without a person; None where the form is not known.
+
+    ``field`` is the column of an unknown set. A form that is known goes before it, unless that form is a bare ``prompt``.
+    """
     if not isinstance(row, dict):
         return None
-    for key in ("conversations", "messages"):
+    for key in ("conversations", "messages", "prompt"):
         if isinstance(row.get(key), list | tuple):
             return _first_turn(row[key])
     if isinstance(text := row.get("instruction"), str):
         given = next((row[key] for key in ("input", "context") if isinstance(row.get(key), str)), "")
         return f"{text}\n\n{given}" if given.strip() else text
-    if isinstance(text := row.get(field), str):
-        match = _OIG.search(text)
-        return match[1] if match else text if field != "text" else None
+    if isinstance(text := row.get(field or "text"), str):
+        if match := _OIG.search(text):
+            return match[1]
+        if field is not None:
+            return text
     return row["prompt"] if isinstance(row.get("prompt"), str) else None
 
 
 def _first_turn(turns: Any) -> str | None:
-    """The first request of a conversation, in either of the two usual ways to write one."""
+    """The first request of a conversation, in either of the two usual ways to write one; empty where nobody asks."""
     for turn in turns:
-        if isinstance(turn, dict) and turn.get("from", turn.get("role")) in ("human", "user"):
-            text = turn.get("value", turn.get("content"))
-            return text if isinstance(text, str) else None
-    return None
+        if not isinstance(turn, dict):
+            return None
+        if turn.get("from", turn.get("role")) in ("human", "user"):
+            return _words(turn.get("value", turn.get("content")))
+    return ""
+
+
+def _words(content: Any) -> str | None:
+    """The text of a turn, which may be in parts; parts that are no text, such as pictures, are left out."""
+    if isinstance(content, list | tuple):
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "\n".join(text for text in texts if isinstance(text, str))
+    return content if isinstance(content, str) else None
 
 
 def instruction_files(source: TextSource) -> list[str]:

@@ -15,13 +15,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from fastdraft_core.data.generation import Batch, Row, continue_pages
+from fastdraft_core.data.generation import Batch, Written, continue_pages
 from fastdraft_core.data.memory import memory_for
 from fastdraft_core.data.writers import Writer
 from fastdraft_core.errors import FastdraftError
 
-#: What the process answers with: rows, or why there are none.
-_ROWS, _PROBLEM, _ERROR = "rows", "problem", "error"
+#: What the process answers with: what it wrote, or why there is nothing.
+_WRITTEN, _PROBLEM, _ERROR = "written", "problem", "error"
 #: What asks a training to leave may reach this process as well. It leaves when the training does.
 _IGNORED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 
@@ -58,9 +58,9 @@ def openvino_writer(folder: Path, name: str, *, trust_remote_code: bool = False)
             raise RuntimeError(value)
         return value
 
-    def write(batch: Batch) -> list[Row]:
-        rows: list[Row] = answer(batch)
-        return rows
+    def write(batch: Batch) -> Written:
+        written: Written = answer(batch)
+        return written
 
     try:
         with memory_for(f"{name} on OpenVINO", 'Close other programs, or set synthesis.engine = "torch".'):
@@ -74,16 +74,16 @@ def openvino_writer(folder: Path, name: str, *, trust_remote_code: bool = False)
 
 
 def _serve(pipe: Connection, folder: Path, name: str, trust_remote_code: bool) -> None:
-    """Load, say so with no rows, then answer batches until the other end is gone."""
+    """Load, say so with nothing, then answer batches until the other end is gone."""
     for number in (getattr(signal, signal_name, None) for signal_name in _IGNORED):
         if number is not None:
             signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(EOFError, ConnectionError):
         try:
             write = _load(folder, name, trust_remote_code)
-            pipe.send((_ROWS, []))
+            pipe.send((_WRITTEN, None))
             while True:
-                pipe.send((_ROWS, write(pipe.recv())))
+                pipe.send((_WRITTEN, write(pipe.recv())))
         except FastdraftError as error:
             pipe.send((_PROBLEM, error.message))
         except (RuntimeError, MemoryError):
@@ -94,11 +94,13 @@ def _load(folder: Path, name: str, trust_remote_code: bool) -> Writer:
     import torch
 
     from fastdraft_core.machine.devices import choose_threads
+    from fastdraft_core.machine.pages import keep_pages
     from fastdraft_core.runtimes.openvino.ir_cache import ir_of
     from fastdraft_core.runtimes.openvino.loading import OpenVinoOptions, load_batch
 
     # PyTorch only draws here; its threads, which wait by spinning, would take the cores away.
     torch.set_num_threads(1)
+    keep_pages()
     ir = ir_of(folder, name, "", lambda _: None, trust_remote_code=trust_remote_code)
     options = OpenVinoOptions(threads=choose_threads())
     return partial(continue_pages, load_batch(ir, name, options, trust_remote_code=trust_remote_code))

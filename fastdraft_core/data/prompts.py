@@ -15,6 +15,7 @@ from fastdraft_core.data.mixtures import interleave
 from fastdraft_core.data.shards import Shard
 from fastdraft_core.data.writers import Writer
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.runtimes.prompt_ids import chat_ids, chat_text, text_ids
 
 #: Batches whose instructions are sorted by length together.
 _WINDOW = 16
@@ -77,11 +78,14 @@ class Template:
         return len(self._tokenizer)
 
     def encode(self, text: str) -> list[int]:
-        """The ids after which the answer to ``text`` begins."""
+        """The ids after which the answer to ``text`` begins.
+
+        Raises:
+            FastdraftError: the template cannot be applied.
+        """
         if not self.text:
-            return list(self._tokenizer(text).input_ids)
-        messages = [{"role": "user", "content": text}]
-        return list(self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
+            return text_ids(self._tokenizer, text)
+        return chat_ids(self._tokenizer, text, "the target")
 
     def decode(self, ids: Sequence[int]) -> str:
         """Ids as text, special ones left out."""
@@ -91,10 +95,9 @@ class Template:
         """The ids before a user's words and those behind them, up to where the answer begins.
 
         Raises:
-            FastdraftError: the template does not begin with something of its own, so nothing could be invented after it.
+            FastdraftError: the template cannot be applied, or does not begin with something of its own, so nothing could be invented after it.
         """
-        messages = [{"role": "user", "content": _MARK}]
-        whole = str(self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+        whole = chat_text(self._tokenizer, _MARK, "the target")
         before, mark, behind = whole.partition(_MARK)
         if not mark or not before:
             raise FastdraftError(
@@ -195,7 +198,7 @@ class Magpie:
         width = self._template.vocab_size
         room = max(1, min(_INVENTED_TOKENS, self._limit - len(self._begin)))
         seed = int(np.random.default_rng([self._seed, number]).integers(1 << 62))
-        rows = self._write(Batch([self._begin] * size, np.ones(size), room, self._stops, seed, width))
+        rows = self._write(Batch([self._begin] * size, np.ones(size), room, self._stops, seed, width)).rows
         names = [f"magpie/{number * size + n}" for n in range(size)]
         return [self._prompt(name, row) for name, row in zip(names, rows, strict=True)]
 

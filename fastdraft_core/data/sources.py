@@ -55,7 +55,7 @@ def read_documents(name: str, source: TextSource | None = None) -> Iterator[Docu
     if source is not None:
         if source.path is None:
             return hub_documents(source)
-        return file_documents(Path(source.path), source.field, source.extensions)
+        return file_documents(Path(source.path), source.column, source.extensions)
     if name not in _SOURCES:
         raise FastdraftError(
             f"Unknown data source {name!r}. Use one of {', '.join(_SOURCES)}, or describe it under [sources.{name}]."

@@ -1,8 +1,12 @@
 """Sequences that the target writes itself, for sequence-level distillation (paper, FT).
 
 ``sequences.jsonl`` only grows: first a header that says who writes and how, then a line for every prompt that was
-asked, and last the account, in which ok + error + skipped = asked. Batch n depends only on (seed, n), and its lines on
-nothing else, so an interrupted synthesis goes on with the prompts that are missing.
+asked, and after the last batch that was needed the account, in which ok + error + skipped = asked. Batch n depends only
+on (seed, n), and its lines on nothing else, so an interrupted synthesis goes on with the prompts that are missing, and one
+that is asked for more tokens with the next batch.
+
+Where the header has a ``top_k``, ``probabilities.bin`` beside it holds the distribution of every written token, as the
+sequences come: what a reading of the text would find (``target_logits``), kept while the logits are there.
 """
 
 from __future__ import annotations
@@ -13,14 +17,17 @@ import time
 from collections import Counter
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from fastdraft_core.data.generation import Batch, Row
+from fastdraft_core.data.generation import Batch, Written
 from fastdraft_core.data.memory import memory_for
 from fastdraft_core.data.prompts import Prompt, Prompts, Shares
+from fastdraft_core.data.shards import token_dtype
+from fastdraft_core.data.sparse import SparseRows, record_type, to_records
 from fastdraft_core.data.writers import Writer
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Synthesized
@@ -34,7 +41,8 @@ _VAIN_BATCHES = 8
 class Plan:
     """What to write: at least ``tokens`` of the target's own, prompts not counted.
 
-    ``temperatures`` have ``shares``, equal ones where there are none; the prompts' kinds have ``weights``.
+    ``temperatures`` have ``shares``, equal ones where there are none; the prompts' kinds have ``weights``. ``top_k`` of the
+    target's probabilities are kept for each written token, 0 for none.
     """
 
     tokens: int
@@ -45,6 +53,7 @@ class Plan:
     weights: Mapping[str, float]
     vocab_size: int | None = None
     shares: Sequence[float] = ()
+    top_k: int = 0
 
     @property
     def temperature_shares(self) -> Sequence[float]:
@@ -57,6 +66,7 @@ class _Log:
     """The file, open for appending, and what stands in it."""
 
     file: BinaryIO
+    kept: _Kept | None = None
     statuses: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     tokens: int = 0
@@ -67,8 +77,7 @@ class _Log:
 
     def take(self, line: dict[str, Any]) -> None:
         """Count one line that stands in the file."""
-        if "asked" in line:
-            self.closed = True
+        self.closed = "asked" in line
         if "status" not in line:
             return
         if line["batch"] != self.batch:
@@ -80,8 +89,10 @@ class _Log:
         if line["status"] == OK:
             self.tokens += len(line["ids"]) - line["prefix"]
 
-    def write(self, line: dict[str, Any]) -> None:
-        """Append one line and count it."""
+    def write(self, line: dict[str, Any], sparse: SparseRows | None = None) -> None:
+        """Append one line and count it; what is kept of its tokens first, since a line stands for it."""
+        if self.kept is not None and sparse is not None:
+            self.kept.append(sparse)
         self.file.write(json.dumps(line).encode() + b"\n")
         self.take(line)
 
@@ -90,6 +101,34 @@ class _Log:
         """The closing line."""
         counts = {status: self.statuses[status] for status in (OK, ERROR, SKIPPED)}
         return {"asked": sum(counts.values()), **counts, "reasons": dict(self.reasons), "tokens": self.tokens}
+
+
+class _Kept:
+    """``probabilities.bin``, open for appending: one record for each token that the target wrote."""
+
+    def __init__(self, file: BinaryIO, plan: Plan) -> None:
+        assert plan.vocab_size is not None
+        self._file, self._ids = file, token_dtype(plan.vocab_size)
+        self._width = record_type(plan.top_k, self._ids).itemsize
+
+    @property
+    def tokens(self) -> int:
+        """Whole records that are there."""
+        return self._file.seek(0, 2) // self._width
+
+    def append(self, rows: SparseRows) -> None:
+        """Add the records of one sequence; on the disk before its line is."""
+        self._file.write(to_records(rows, self._ids).tobytes())
+        self._file.flush()
+
+    def cut(self, tokens: int) -> None:
+        """Cut the file to this many records."""
+        self._file.truncate(tokens * self._width)
+
+
+def probabilities_file(path: Path) -> Path:
+    """The file beside ``path``, the sequences, that holds the distributions of their tokens."""
+    return path.with_name("probabilities.bin")
 
 
 def synthesize(
@@ -102,14 +141,20 @@ def synthesize(
 ) -> Generator[Event, None, None]:
     """Append to ``path`` until ``plan.tokens`` tokens are there and the account is closed. ``stops`` end a text.
 
+    ``plan.top_k`` must be the one that the file was begun with.
+
     Raises:
         FastdraftError: the file was begun otherwise, nothing comes of the prompts, or memory is too small for a batch.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     turns, names, heat = Shares(list(plan.weights.values())), list(plan.weights), _Heat(plan)
     begin = time.perf_counter()
-    with path.open("ab+") as file:
-        log = _opened(file, path, {**header, "sampling": _sampling(plan)})
+    header = {**header, "sampling": _sampling(plan), **({"top_k": plan.top_k} if plan.top_k else {})}
+    with contextlib.ExitStack() as stack:
+        file, kept = stack.enter_context(path.open("ab+")), None
+        if plan.top_k:
+            kept = _Kept(stack.enter_context(probabilities_file(path).open("ab")), plan)
+        log = _opened(file, path, header, kept)
         already, vain = log.tokens, 0
         # The newest batch may be there in part.
         while log.tokens < plan.tokens or 0 < len(log.answered) < plan.batch_size:
@@ -122,9 +167,9 @@ def synthesize(
             ):
                 prompts = kinds[names[kind]].batch(before, plan.batch_size)
                 lines = list(_answers(write, plan, prompts, heat, number, stops))
-            for line in lines:
+            for line, sparse in lines:
                 if number != log.batch or line["id"] not in log.answered:
-                    log.write(line)
+                    log.write(line, sparse)
             file.flush()
             vain = 0 if log.statuses[OK] > written else vain + 1
             if vain == _VAIN_BATCHES:
@@ -149,12 +194,23 @@ def begun_with(path: Path) -> dict[str, Any]:
     return {}
 
 
-def sequence_rows(path: Path) -> Iterator[tuple[list[int], list[int]]]:
-    """Ids and loss mask of every sequence: only what the target wrote counts."""
+def sequence_rows(path: Path, tokens: int | None = None) -> Iterator[tuple[list[int], list[int]]]:
+    """Ids and loss mask of every sequence: only what the target wrote counts.
+
+    Of a file that holds more than ``tokens`` written ones, the sequences up to the end of the batch that reached them: what
+    it would hold if no more had been asked for.
+    """
+    written, batch = 0, None
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
-            if row.get("status") == OK:
+            if "status" not in row:
+                continue
+            if tokens is not None and written >= tokens and row["batch"] != batch:
+                return
+            batch = row["batch"]
+            if row["status"] == OK:
+                written += len(row["ids"]) - row["prefix"]
                 yield row["ids"], [0] * row["prefix"] + [1] * (len(row["ids"]) - row["prefix"])
 
 
@@ -171,30 +227,37 @@ class _Heat:
 
 def _answers(
     write: Writer, plan: Plan, prompts: list[Prompt], heat: _Heat, number: int, stops: Collection[int]
-) -> Iterator[dict[str, Any]]:
-    """A line for each of ``prompts``, in their order."""
+) -> Iterator[tuple[dict[str, Any], SparseRows | None]]:
+    """A line for each of ``prompts``, in their order, and what is kept of its tokens."""
     asked = [(prompt, heat.of(number * plan.batch_size + n)) for n, prompt in enumerate(prompts)]
     going = [(prompt, temperature) for prompt, temperature in asked if not prompt.skipped]
     seed = int(np.random.default_rng([plan.seed, number, 1]).integers(1 << 62))
-    rows: dict[str, Row] = {}
+    written = Written([], [])
     if going:
         temperatures = np.array([temperature for _, temperature in going])
         prompted = [prompt.ids for prompt, _ in going]
-        found = write(Batch(prompted, temperatures, plan.new_tokens, stops, seed, plan.vocab_size))
-        rows = {prompt.id: row for (prompt, _), row in zip(going, found, strict=True)}
+        written = write(Batch(prompted, temperatures, plan.new_tokens, stops, seed, plan.vocab_size, plan.top_k))
+    kept = written.sparse or repeat(None, len(going))
+    answers = iter(zip(written.rows, kept, strict=True))
     for prompt, temperature in asked:
         line = {"id": prompt.id, "batch": number}
         if prompt.skipped:
-            yield {**line, "status": SKIPPED, "reason": prompt.skipped}
-        elif (row := rows[prompt.id]) is None:
-            yield {**line, "status": ERROR, "reason": "logits that are no numbers"}
+            yield {**line, "status": SKIPPED, "reason": prompt.skipped}, None
+            continue
+        row, sparse = next(answers)
+        if row is None:
+            yield {**line, "status": ERROR, "reason": "logits that are no numbers"}, None
         else:
-            yield {**line, "status": OK, "prefix": len(prompt.ids), "temperature": temperature, "ids": row}
+            answer = {"prefix": len(prompt.ids), "temperature": temperature, "ids": row}
+            yield {**line, "status": OK, **answer}, sparse
 
 
-def _opened(file: BinaryIO, path: Path, header: dict[str, Any]) -> _Log:
-    """What stands in the file, its torn last line cut off; a new one gets its header."""
-    log, whole = _Log(file), 0
+def _opened(file: BinaryIO, path: Path, header: dict[str, Any], kept: _Kept | None) -> _Log:
+    """What stands in the file, its torn last line cut off; a new one gets its header.
+
+    A line whose tokens' distributions are not all there is cut off as well, and what has no line after that.
+    """
+    log, whole, there = _Log(file, kept), 0, kept.tokens if kept else 0
     file.seek(0)
     for number, text in enumerate(file):
         if not text.endswith(b"\n"):
@@ -209,9 +272,13 @@ def _opened(file: BinaryIO, path: Path, header: dict[str, Any]) -> _Log:
             raise FastdraftError(
                 f"{path} was begun by another target, or with other settings. Delete it to have the target write anew."
             )
+        if kept and line.get("status") == OK and log.tokens + len(line["ids"]) - line["prefix"] > there:
+            break
         log.take(line)
         whole += len(text)
     file.truncate(whole)
+    if kept:
+        kept.cut(log.tokens)
     if not whole:
         log.write(header)
     return log

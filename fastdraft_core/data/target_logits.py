@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ import torch
 
 from fastdraft_core.data.memory import memory_for
 from fastdraft_core.data.shards import Shard, file_sha256, token_dtype
+from fastdraft_core.data.sparse import SparseRows, record_type, sparse_rows
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Scored
 from fastdraft_core.models.weights import stamp
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
 _WINDOW = 128
 #: Tokens of one forward pass, fewer where the vocabulary makes their logits large.
 _BATCH_TOKENS, _BATCH_LOGITS = 4096, 1 << 25
-_NEVER = -1e5
+#: Tokens whose rows are brought together at once.
+_PIECE = 1 << 16
 _ADVICE = "Free some, or shorten synthesis.new_tokens, or use --device cpu, and run again; what is stored is kept."
 
 
@@ -59,6 +62,11 @@ class TargetLogits:
     index: LogitsIndex
     ids: npt.NDArray[np.generic]
     log_probs: npt.NDArray[np.float16]
+
+
+def logits_folder(shard: Path, top_k: int, key: str) -> Path:
+    """Where the ``top_k`` probabilities that the target named by ``key`` gives to the shard in ``shard`` are stored."""
+    return shard.with_name(f"{shard.name}-top{top_k}-{key}")
 
 
 def bytes_per_token(top_k: int, vocab_size: int) -> int:
@@ -123,13 +131,54 @@ def score(
                 tokens_per_second=(done - already) / (time.perf_counter() - begin),
                 bytes_per_token=bytes_per_token(top_k, vocab_size),
             )
+    _install(folder, building, shard, top_k, token_dtype(vocab_size).name)
+
+
+def store_kept(folder: Path, shard: Shard, file: Path, *, top_k: int, vocab_size: int) -> None:
+    """Write what the target kept while it wrote ``shard``'s sequences, from the records in ``file``, as ``score`` would.
+
+    Only tokens that the target wrote have a record; what it was given counts in no loss and gets rows of -inf.
+
+    Raises:
+        FastdraftError: the file has fewer records than the shard has written tokens.
+    """
+    top_k = min(top_k, vocab_size)
+    dtype, length = token_dtype(vocab_size), len(shard.tokens)
+    written = np.ones(length, dtype=np.uint8) if shard.mask is None else shard.mask
+    kind = record_type(top_k, dtype)
+    records: npt.NDArray[np.void] = (
+        np.memmap(file, dtype=kind, mode="r") if file.stat().st_size else np.empty(0, dtype=kind)
+    )
+    if len(records) < int(written.sum()):
+        raise FastdraftError(
+            f"{file} holds too few records for {shard.folder}. Delete both to have the target write anew."
+        )
+    building = folder.with_name(f"{folder.name}.building")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    done = 0
+    with (building / "ids.bin").open("wb") as ids_file, (building / "log_probs.bin").open("wb") as log_probs_file:
+        for start in range(0, length, _PIECE):
+            counted = np.asarray(written[start : start + _PIECE]) == 1
+            found = records[done : done + int(counted.sum())]
+            ids = np.zeros((len(counted), top_k), dtype=dtype)
+            log_probs = np.full((len(counted), top_k + 1), -np.inf, dtype=np.float16)
+            ids[counted], log_probs[counted] = found["ids"], found["log_probs"]
+            ids_file.write(ids.tobytes())
+            log_probs_file.write(log_probs.tobytes())
+            done += len(found)
+    _install(folder, building, shard, top_k, dtype.name)
+
+
+def _install(folder: Path, building: Path, shard: Shard, top_k: int, dtype: str) -> None:
+    """Put the whole files in ``building`` in the place of ``folder``, with their index."""
     index = LogitsIndex(
         shard=shard.index.sha256,
         top_k=top_k,
-        dtype=token_dtype(vocab_size).name,
+        dtype=dtype,
         num_tokens=len(shard.tokens),
-        ids_sha256=file_sha256(paths[0]),
-        log_probs_sha256=file_sha256(paths[1]),
+        ids_sha256=file_sha256(building / "ids.bin"),
+        log_probs_sha256=file_sha256(building / "log_probs.bin"),
     )
     (building / "index.json").write_text(json.dumps(asdict(index), indent=2))
     building.rename(folder)
@@ -153,15 +202,6 @@ def sequence_spans(shard: Shard, context_length: int) -> npt.NDArray[np.int64]:
     return np.asarray(spans, dtype=np.int64)
 
 
-def top_log_probs(logits: torch.Tensor, top_k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ids ``[T, k]`` of the largest of ``logits`` [T, V], and log-probabilities ``[T, k + 1]``, tail last."""
-    logits = logits.float()
-    top, ids = logits.topk(top_k, -1)
-    tail = logits.scatter(-1, ids, _NEVER).logsumexp(-1, keepdim=True)
-    buckets = torch.cat([top, tail], -1)
-    return ids, buckets - buckets.logsumexp(-1, keepdim=True)
-
-
 def _score_window(
     model: PreTrainedModel, shard: Shard, spans: npt.NDArray[np.int64], top_k: int, vocab_size: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float16]]:
@@ -178,16 +218,15 @@ def _score_window(
         for (start, end), found in zip(batch, _forward(model, rows, top_k, vocab_size), strict=True):
             # The logits after token i are the distribution of token i + 1.
             into = slice(start + 1 - first, end - first)
-            ids[into], log_probs[into] = found[0][: end - start - 1], found[1][: end - start - 1]
+            ids[into], log_probs[into] = found.ids[: end - start - 1], found.log_probs[: end - start - 1]
     return ids, log_probs
 
 
 @torch.inference_mode()
-def _forward(model: PreTrainedModel, rows: npt.NDArray[np.int64], top_k: int, vocab_size: int) -> Iterator[Any]:
+def _forward(model: PreTrainedModel, rows: npt.NDArray[np.int64], top_k: int, vocab_size: int) -> Iterator[SparseRows]:
     logits: Any = model(input_ids=torch.from_numpy(rows).to(model.device), use_cache=False).logits
     for row in logits[:, :, :vocab_size]:
-        ids, log_probs = top_log_probs(row, top_k)
-        yield ids.cpu().numpy(), log_probs.to(torch.float16).cpu().numpy()
+        yield sparse_rows(row, top_k)
 
 
 def _batches(spans: npt.NDArray[np.int64], tokens: int) -> Iterator[npt.NDArray[np.int64]]:

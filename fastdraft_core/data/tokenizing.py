@@ -59,9 +59,9 @@ class EncodedPart:
 
 @dataclass(frozen=True)
 class Encoder:
-    """Text to ids, every document ended by ``eos``; a contaminated document becomes nothing.
+    """Text to ids, every document ended by one ``eos``; a contaminated document becomes nothing.
 
-    ``tokenizer`` is ``plain``.
+    ``tokenizer`` is ``plain``; it may put ``eos`` behind a text by itself.
     """
 
     tokenizer: Any
@@ -81,17 +81,23 @@ class Encoder:
         documents = [np.zeros(0, dtype=self.dtype)]
         for start in range(0, len(texts), _ENCODE_BATCH):
             for encoding in self.tokenizer.encode_batch_fast(texts[start : start + _ENCODE_BATCH]):
-                documents.append(np.asarray([*encoding.ids, self.eos], dtype=self.dtype))
+                ids = encoding.ids if encoding.ids[-1:] == [self.eos] else [*encoding.ids, self.eos]
+                documents.append(np.asarray(ids, dtype=self.dtype))
         return Encoded(np.concatenate(documents), np.asarray([len(d) for d in documents[1:]], dtype=np.int64))
 
 
-def plain(tokenizer: Any) -> Any:
-    """A copy of a ``tokenizers.Tokenizer`` that neither cuts nor pads; the given one may belong to somebody who wants that."""
+def plain(tokenizer: Any, *, special_tokens: bool = False) -> Any:
+    """A copy of a ``tokenizers.Tokenizer`` that neither cuts nor pads; the given one may belong to somebody who wants that.
+
+    A special token that stands in a text is text to it, unless ``special_tokens`` asks otherwise: a page about tokenizers
+    would end in its middle.
+    """
     from tokenizers import Tokenizer
 
     copied = Tokenizer.from_str(tokenizer.to_str())
     copied.no_truncation()
     copied.no_padding()
+    copied.encode_special_tokens = not special_tokens
     return copied
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastdraft_core.data.generation import Batch, Row, continue_batch
+from fastdraft_core.data.generation import Batch, Row, Written, continue_batch
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.runtimes.openvino.ir_cache import takes_long
 
@@ -22,7 +22,7 @@ NO_VLLM = (
 
 
 #: Continues a batch as ``continue_batch`` does, by a model that is chosen already.
-Writer = Callable[[Batch], list[Row]]
+Writer = Callable[[Batch], Written]
 
 
 def choose_engine(asked: str, device_type: str, folder: Path, name: str) -> str:
@@ -38,7 +38,7 @@ def torch_writer(model: PreTrainedModel) -> Writer:
 
 
 def vllm_writer(folder: Path, *, trust_remote_code: bool = False) -> Writer:
-    """vLLM on the model in ``folder``; it chooses device, number format and batches itself.
+    """vLLM on the model in ``folder``; it chooses device, number format and batches itself, and keeps no distributions.
 
     Raises:
         FastdraftError: vLLM is not installed, or cannot run this model.
@@ -53,7 +53,7 @@ def vllm_writer(folder: Path, *, trust_remote_code: bool = False) -> Writer:
     except (RuntimeError, ValueError, OSError) as error:
         raise FastdraftError(f'vLLM cannot run {folder} ({error}). Set synthesis.engine = "torch".') from error
 
-    def write(batch: Batch) -> list[Row]:
+    def write(batch: Batch) -> Written:
         asked = [[int(token) for token in prompt] for prompt in batch.prompts]
         drawn = [
             SamplingParams(
@@ -68,7 +68,7 @@ def vllm_writer(folder: Path, *, trust_remote_code: bool = False) -> Writer:
             for number, temperature in enumerate(batch.temperatures)
         ]
         found = engine.generate([TokensPrompt(prompt_token_ids=ids) for ids in asked], drawn, use_tqdm=False)
-        return [_row(ids, answer.outputs[0], batch) for ids, answer in zip(asked, found, strict=True)]
+        return Written([_row(ids, answer.outputs[0], batch) for ids, answer in zip(asked, found, strict=True)], [])
 
     return write
 

@@ -6,15 +6,17 @@ from typing import Protocol
 
 import torch
 
-from fastdraft_core.decoding.sampling import Sampling, draw, process
+from fastdraft_core.decoding.sampling import Sampling, best, draw, process
 from fastdraft_core.runtimes.base import BLOCK_READS, POINTS, BlockRuntime, Runtime
 
 
 class Drafter(Protocol):
     """Proposes continuations of a growing sequence."""
 
-    logits: list[torch.Tensor]
-    """Of the last proposal, ``[V]`` a token before any processing, for whoever inspects; empty without a model."""
+    @property
+    def logits(self) -> list[torch.Tensor]:
+        """Of the last proposal, ``[V]`` a token before any processing, for whoever inspects; empty without a model."""
+        ...
 
     def prepare(self, gamma: int, sampling: Sampling) -> None:
         """Get ready for blocks of ``gamma`` tokens: what takes time once is not timed as decoding."""
@@ -39,12 +41,21 @@ class Drafter(Protocol):
 
 
 class ModelDrafter:
-    """A draft model: a whole block in one call where its runtime can, else one token a pass."""
+    """A draft model: a whole block in one call where its runtime can, else one token a pass.
+
+    A draft vocabulary stays in here: a step knows K ids alone, and what leaves is over all V, with q = 0 outside of it.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self.logits: list[torch.Tensor] = []
+        self._logits: list[torch.Tensor] = []
+        self._ids = None if runtime.head_ids is None else torch.tensor(runtime.head_ids)
         self._writer = runtime if isinstance(runtime, BlockRuntime) else None
+
+    @property
+    def logits(self) -> list[torch.Tensor]:
+        """Of the last proposal, ``[V]`` a token; -inf outside of a draft vocabulary."""
+        return [self._whole(row, -torch.inf) for row in self._logits]
 
     def prepare(self, gamma: int, sampling: Sampling) -> None:
         """Let a runtime that writes blocks get ready for them; top-k and top-p it cannot apply."""
@@ -87,8 +98,10 @@ class ModelDrafter:
         # One number a token, as in ``draw``.
         points = [] if sampling.greedy else torch.randint(POINTS, (gamma,), generator=stream).tolist()
         written = writer.write_block(ids[before:], gamma, sampling.temperature, points)
-        self.logits = list(written.logits)
-        return written.tokens, written.q
+        # Which token a graph takes for the best of NaN is its own affair.
+        best(written.logits[:1])
+        self._logits = list(written.logits)
+        return written.tokens, None if written.q is None else self._whole(written.q, 0.0)
 
     def _steps(
         self, ids: list[int], gamma: int, sampling: Sampling, stream: torch.Generator
@@ -96,16 +109,24 @@ class ModelDrafter:
         drafted: list[int] = []
         distributions: list[torch.Tensor] = []
         unread = ids[self.runtime.length :]
-        self.logits = []
+        self._logits, scored = [], self.runtime.head_ids
         while len(drafted) < gamma:
             logits = self.runtime.forward(unread)[-1:]
-            self.logits.append(logits[0])
+            self._logits.append(logits[0])
             if sampling.greedy:
-                token = int(logits.argmax())
+                column = best(logits)[0]
             else:
                 distribution = process(logits, sampling)
                 distributions.append(distribution)
-                token = draw(distribution[0], stream)
-            drafted.append(token)
-            unread = [token]
-        return drafted, torch.cat(distributions) if distributions else None
+                column = draw(distribution[0], stream)
+            unread = [column if scored is None else scored[column]]
+            drafted += unread
+        return drafted, self._whole(torch.cat(distributions), 0.0) if distributions else None
+
+    def _whole(self, scored: torch.Tensor, outside: float) -> torch.Tensor:
+        """``[..., V]`` of the ``[..., K]`` that the head scored: ``outside`` for every other id."""
+        if self._ids is None:
+            return scored
+        self._ids = self._ids.to(scored.device)
+        whole = scored.new_full((*scored.shape[:-1], self.runtime.vocab_size), outside)
+        return whole.index_copy_(-1, self._ids, scored)

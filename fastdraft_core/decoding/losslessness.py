@@ -1,7 +1,8 @@
 """The proof behind ``fastdraft verify``: speculative output is autoregressive output.
 
 Greedy: equal tokens, save near-ties, where the target's own two best logits are closer than the
-rounding noise between its one-token and its many-token pass, calibrated on this machine (pitfall 19).
+rounding noise between its one-token and its many-token pass, calibrated on this machine and explained by the format that it
+computes in (``rounding.py``). There may be as many near-ties as that noise makes, and no more.
 Sampled: the law of the two tokens after a fixed context against the target's exact law, by total
 variation, with the noise level that exact sampling of the same size shows.
 """
@@ -25,16 +26,20 @@ from fastdraft_core.runtimes.base import Runtime
 
 _NOISE_SIMULATIONS = 2000
 _NOISE_QUANTILE = 0.999
-_TIE_SAFETY = 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class GreedyCheck:
-    """Greedy comparison of one prompt; ``parted`` is None where the tokens are equal."""
+    """Greedy comparison of one prompt; ``parted`` is None where the tokens are equal.
+
+    ``margins`` are those of the target's two best logits in one-token passes, at every place that was compared but the first,
+    which both ways take from the prefill.
+    """
 
     expected: list[int]
     emitted: list[int]
     parted: NearTie | None
+    margins: list[float]
 
     @property
     def passed(self) -> bool:
@@ -68,10 +73,13 @@ def accept_all(
 def check_greedy(
     target: Runtime, drafter: Drafter, request: Request, gamma: int, noise: float, judge: Judge = lossless
 ) -> GreedyCheck:
-    """Decode ``request`` greedily both ways and compare the ids; ``noise`` is of ``rounding_noise``."""
+    """Decode ``request`` greedily both ways and compare the ids; ``noise`` is the floor of ``measure_rounding``."""
     expected = [t for record in autoregressive(target, request) for t in record.emitted]
     emitted = [t for record in speculative(target, drafter, request, gamma, judge) for t in record.emitted]
-    return GreedyCheck(expected, emitted, parting(target, request, expected, emitted, noise))
+    at = _first_difference(expected, emitted)
+    logits = _one_by_one(target, request, expected[: min(at + 1, len(expected))])
+    margins = [float(row[0] - row[1]) for row in (step.topk(2).values for step in logits[1:])]
+    return GreedyCheck(expected, emitted, _parting(logits, expected, emitted, noise), margins)
 
 
 def parting(target: Runtime, request: Request, expected: list[int], emitted: list[int], noise: float) -> NearTie | None:
@@ -79,35 +87,28 @@ def parting(target: Runtime, request: Request, expected: list[int], emitted: lis
 
     A text that ends before the other parts from it by the largest margin there is: no rounding does that.
     """
+    at = _first_difference(expected, emitted)
+    return _parting(_one_by_one(target, request, expected[: min(at + 1, len(expected))]), expected, emitted, noise)
+
+
+def _first_difference(expected: list[int], emitted: list[int]) -> int:
     shorter = min(len(expected), len(emitted))
-    at = next((i for i in range(shorter) if expected[i] != emitted[i]), shorter)
+    return next((i for i in range(shorter) if expected[i] != emitted[i]), shorter)
+
+
+def _one_by_one(target: Runtime, request: Request, text: list[int]) -> list[torch.Tensor]:
+    """The logits ``[V]`` that each token of ``text`` is chosen by, in one-token passes."""
+    return [target.prefill(request.prompt), *(target.forward([token])[0] for token in text[:-1])]
+
+
+def _parting(logits: list[torch.Tensor], expected: list[int], emitted: list[int], noise: float) -> NearTie | None:
+    at = _first_difference(expected, emitted)
     if at == len(expected) == len(emitted):
         return None
     margin = sys.float_info.max  # JSON has no infinity
-    if at < shorter:
-        logits = target.prefill(request.prompt)
-        for token in expected[:at]:
-            logits = target.forward([token])[0]
-        margin = float(logits[expected[at]] - logits[emitted[at]])
+    if at < min(len(expected), len(emitted)):
+        margin = float(logits[at][expected[at]] - logits[at][emitted[at]])
     return NearTie(position=at + 1, margin=margin, noise=noise)
-
-
-def rounding_noise(target: Runtime, request: Request, gamma: int) -> float:
-    """How far a logit difference can move between one-token and (gamma + 1)-token passes, measured.
-
-    Four times the largest change of a logit's distance to the best one, over a greedy text.
-    """
-    # The last token was never read: there may be no room for it.
-    ids = [t for record in autoregressive(target, request) for t in record.emitted][:-1]
-    if not ids:
-        return 0.0
-    target.prefill(request.prompt)
-    single = torch.stack([target.forward([t])[0] for t in ids])
-    target.prefill(request.prompt)
-    many = torch.cat([target.forward(ids[i : i + gamma + 1]) for i in range(0, len(ids), gamma + 1)])
-    top = single.topk(2).indices
-    change = (single.gather(1, top) - many.gather(1, top)).diff(dim=1).abs().max()
-    return _TIE_SAFETY * float(change)
 
 
 def check_law(

@@ -68,19 +68,37 @@ def process(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     return probabilities
 
 
+def best(logits: torch.Tensor) -> list[int]:
+    """The most probable token id of each row of logits ``[n, V]``.
+
+    Raises:
+        FastdraftError: logits are NaN.
+    """
+    ids = logits.argmax(-1, keepdim=True)
+    # NaN counts as the largest, so the rows need not be searched for it.
+    if bool(logits.gather(-1, ids).isnan().any()):
+        raise _not_a_number()
+    found: list[int] = ids[:, 0].tolist()
+    return found
+
+
 def draw(probabilities: torch.Tensor, generator: torch.Generator) -> int:
     """One token id from a distribution ``[V]``.
 
     Raises:
-        FastdraftError: the probabilities are no numbers.
+        FastdraftError: the probabilities are NaN.
     """
     token = int(draw_rows(probabilities[None], generator))
     if token == len(probabilities):
-        raise FastdraftError(
-            "The model's probabilities are no numbers. Its weights are damaged, or too large for the precision: try "
-            "--dtype float32."
-        )
+        raise _not_a_number()
     return token
+
+
+def _not_a_number() -> FastdraftError:
+    return FastdraftError(
+        "The model's probabilities are no numbers. Its weights are damaged, or too large for the precision: try "
+        "--dtype float32."
+    )
 
 
 def draw_rows(probabilities: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -108,10 +126,14 @@ def residual(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
 
 
 def judge_greedy(drafted: list[int], logits: torch.Tensor) -> Verdict:
-    """Accept while the drafted token is the target's argmax; logits ``[len(drafted) + 1, V]``."""
-    best: list[int] = logits.argmax(-1).tolist()
-    accepted = next((i for i, token in enumerate(drafted) if token != best[i]), len(drafted))
-    return Verdict(accepted, best[accepted], [], [], [])
+    """Accept while the drafted token is the target's argmax; logits ``[len(drafted) + 1, V]``.
+
+    Raises:
+        FastdraftError: logits are NaN.
+    """
+    own = best(logits)
+    accepted = next((i for i, token in enumerate(drafted) if token != own[i]), len(drafted))
+    return Verdict(accepted, own[accepted], [], [], [])
 
 
 def judge(

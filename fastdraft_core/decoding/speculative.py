@@ -9,7 +9,7 @@ import torch
 from fastdraft_core.decoding.details import Observer
 from fastdraft_core.decoding.drafters import Drafter
 from fastdraft_core.decoding.records import First, Pass, Record, Request, Stopwatch, Streams, cut
-from fastdraft_core.decoding.sampling import Sampling, Verdict, draw, judge, judge_greedy, process
+from fastdraft_core.decoding.sampling import Sampling, Verdict, best, draw, judge, judge_greedy, process
 from fastdraft_core.runtimes.base import Runtime
 
 
@@ -36,9 +36,13 @@ def autoregressive(target: Runtime, request: Request) -> Iterator[Record]:
 
 
 def next_token(logits: torch.Tensor, sampling: Sampling, stream: torch.Generator) -> int:
-    """The token that follows, from logits ``[V]``."""
+    """The token that follows, from logits ``[V]``.
+
+    Raises:
+        FastdraftError: logits are NaN.
+    """
     if sampling.greedy:
-        return int(logits.argmax())
+        return best(logits[None])[0]
     return draw(process(logits[None], sampling)[0], stream)
 
 

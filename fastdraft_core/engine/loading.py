@@ -44,10 +44,11 @@ _SAMPLE = "The first of the rules is that nothing is lost."
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model by the name people know, and the folder of its files."""
+    """A model by the name people know, and the folder of its files; ``head_ids`` are those that a draft's head scores."""
 
     name: str
     folder: Path
+    head_ids: list[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,10 @@ class Loader:
         if choice is not None:
             return self._load(choice.runtime, choice.reason)
         hashes = source_key(self.target.folder), source_key(self.draft.folder) if self.draft else ""
-        key = pair_key(hashes, asdict(self.options) | {"threads": choose_threads(self.options.threads)})
+        more: dict[str, object] = {"threads": choose_threads(self.options.threads)}
+        if self.draft is not None and self.draft.head_ids is not None:
+            more["head_ids"] = self.draft.head_ids
+        key = pair_key(hashes, asdict(self.options) | more)
         if (choice := remembered(key)) is not None:
             return self._load(choice.runtime, choice.reason)
         loaded, choice = self._measure()
@@ -155,7 +159,13 @@ class Loader:
         self.report(f"loading {source.name} as {dtype} on {device}")
         trust = self.options.trust_remote_code
         return load_runtime(
-            source.folder, source.name, self.tokenizer, device=device, dtype=dtype, trust_remote_code=trust
+            source.folder,
+            source.name,
+            self.tokenizer,
+            device=device,
+            dtype=dtype,
+            trust_remote_code=trust,
+            head_ids=source.head_ids,
         )
 
     def _on_openvino(self, source: Source, device: str, weights: str) -> Runtime:
@@ -164,7 +174,12 @@ class Loader:
         self.report(f"loading {source.name} into OpenVINO on {device}")
         wanted = OpenVinoOptions(device, options.dtype, options.kv_precision, choose_threads(options.threads))
         return load_ir(
-            folder, source.name, known_ids(self.tokenizer), wanted, trust_remote_code=options.trust_remote_code
+            folder,
+            source.name,
+            known_ids(self.tokenizer),
+            wanted,
+            trust_remote_code=options.trust_remote_code,
+            head_ids=source.head_ids,
         )
 
     def _share_cores(self, runtime: str) -> None:
@@ -173,6 +188,27 @@ class Loader:
 
     def _sources(self) -> list[Source]:
         return [self.target, *([self.draft] if self.draft else [])]
+
+
+def load_reference(source: Source, tokenizer: PreTrainedTokenizerBase, options: LoadOptions) -> tuple[Runtime, str]:
+    """What the runtimes are held against: the model in float32 on the CPU, by PyTorch, and its name for people.
+
+    Weights that ``options`` convert, and those of a ready IR, are not PyTorch's: OpenVINO computes with them in float32, and keeps
+    their keys and values inside the model, unlike what decodes on a CPU.
+
+    Raises:
+        FastdraftError: it does not fit into memory, or cannot be loaded.
+    """
+    trust = options.trust_remote_code
+    if not is_ir_alone(source.folder) and options.weights in ("", "original"):
+        name = "PyTorch in float32"
+        return load_runtime(
+            source.folder, source.name, tokenizer, device="cpu", dtype="float32", trust_remote_code=trust
+        ), name
+    folder = ir_of(source.folder, source.name, options.weights, lambda _: None, trust_remote_code=trust)
+    exact = OpenVinoOptions("cpu", "float32", "f32", choose_threads(options.threads))
+    runtime = load_ir(folder, source.name, known_ids(tokenizer), exact, paged=False, trust_remote_code=trust)
+    return runtime, "OpenVINO in float32 with the same weights"
 
 
 def check_options(options: LoadOptions) -> None:
@@ -202,10 +238,12 @@ def load_runtime(
     device: str,
     dtype: str,
     trust_remote_code: bool = False,
+    head_ids: list[int] | None = None,
 ) -> TorchRuntime:
-    """The model in ``folder`` on PyTorch, its logits cut to the ids that ``tokenizer`` knows."""
+    """The model in ``folder`` on PyTorch, its logits cut to the ids that ``tokenizer`` knows, or to ``head_ids``."""
     model = load_model(folder, name, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
-    return TorchRuntime(model, name, min(known_ids(tokenizer), model.config.get_text_config().vocab_size))
+    vocab_size = min(known_ids(tokenizer), model.config.get_text_config().vocab_size)
+    return TorchRuntime(model, name, vocab_size, head_ids)
 
 
 def known_ids(tokenizer: PreTrainedTokenizerBase) -> int:

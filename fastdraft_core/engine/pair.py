@@ -18,12 +18,15 @@ from fastdraft_core.decoding.speculative import autoregressive, speculative
 from fastdraft_core.decoding.to_events import Description, events
 from fastdraft_core.decoding.token_text import Pieces
 from fastdraft_core.engine.load_options import LoadOptions
-from fastdraft_core.engine.loading import Loader, Source, check_options, load_runtime
+from fastdraft_core.engine.loading import Loader, Source, check_options, known_ids, load_runtime
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event
 from fastdraft_core.machine.devices import choose_threads
-from fastdraft_core.models.folders import load_tokenizer, local_folder
+from fastdraft_core.models.catalog import parse_name
+from fastdraft_core.models.draft_vocab import head_ids
+from fastdraft_core.models.folders import load_generation_config, load_tokenizer, local_folder
 from fastdraft_core.runtimes.base import Runtime
+from fastdraft_core.runtimes.prompt_ids import chat_ids, text_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -119,27 +122,34 @@ class Pair:
         return map(witness.describe, events(self.decode(mode, request, gamma, witness), description, cancelled))
 
     def encode(self, prompt: str, *, chat: bool | None = None) -> list[int]:
-        """Ids of a prompt, inside the chat template if ``chat``, or if it is None and there is one.
+        """Ids of a prompt that leaves room in the target's context; see ``ids``.
 
         Raises:
-            FastdraftError: nothing is left to continue, or the prompt fills the context.
+            FastdraftError: as ``ids``, or the prompt fills the context.
         """
-        template = getattr(self.tokenizer, "chat_template", None)
-        if chat and not template:
-            raise FastdraftError(f"{self.target.card.name} has no chat template; leave --chat out.")
-        if template and chat is not False:
-            messages = [{"role": "user", "content": prompt}]
-            ids = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-        else:
-            ids = self.tokenizer(prompt).input_ids
-        if not ids:
-            raise FastdraftError("The prompt is empty; give some text to continue.")
+        ids = self.ids(prompt, chat=chat)
         if len(ids) >= self.target.context_length:
             raise FastdraftError(
                 f"The prompt has {len(ids)} tokens and {self.target.card.name} a context of "
                 f"{self.target.context_length}. Shorten the prompt."
             )
-        return list(ids)
+        return ids
+
+    def ids(self, prompt: str, *, chat: bool | None = None) -> list[int]:
+        """Ids of a prompt of any length, inside the chat template if ``chat``, or if it is None and there is one.
+
+        Raises:
+            FastdraftError: nothing is left to continue, or the chat template cannot be applied.
+        """
+        template = getattr(self.tokenizer, "chat_template", None)
+        if chat and not template:
+            raise FastdraftError(f"{self.target.card.name} has no chat template; leave --chat out.")
+        if template and chat is not False:
+            return chat_ids(self.tokenizer, prompt, self.target.card.name)
+        ids = text_ids(self.tokenizer, prompt)
+        if not ids:
+            raise FastdraftError("The prompt is empty; give some text to continue.")
+        return ids
 
 
 def load_pair(
@@ -148,20 +158,23 @@ def load_pair(
     """Load both models on one runtime; ``report`` hears of each step.
 
     Raises:
-        FastdraftError: a model cannot be loaded, or the two vocabularies differ.
+        FastdraftError: a model cannot be loaded, the two vocabularies differ, or the target is given a draft vocabulary.
     """
     started = time.perf_counter()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     check_options(options)
     trust = options.trust_remote_code
+    if parse_name(target).draft_vocab is not None:
+        raise FastdraftError(
+            f"A target scores every id, or its text would be another one: leave @vocab out of {target}. It is for drafts."
+        )
     report(f"finding {target}")
     source = Source(target, local_folder(target, report=report))
     tokenizer = load_tokenizer(source.folder, target, trust_remote_code=trust)
     other = None
     if draft:
         report(f"comparing the tokenizers of {target} and {draft}")
-        other = Source(draft, local_folder(draft, report=report))
-        theirs = load_tokenizer(other.folder, draft, trust_remote_code=trust)
+        other, theirs = _draft_source(draft, trust, report)
         check_vocabularies(tokenizer.get_vocab(), theirs.get_vocab(), target, draft)
     loaded = Loader(source, other, tokenizer, options, report).load()
     first, second = loaded.target, loaded.draft
@@ -172,6 +185,27 @@ def load_pair(
     stops = stop_ids(source.folder, tokenizer, trust)
     threads, seconds = choose_threads(options.threads), time.perf_counter() - started
     return Pair(first, second, tokenizer, stops, threads, seconds, loaded.runtime, loaded.reason)
+
+
+def load_draft(
+    name: str, options: LoadOptions, report: Callable[[str], None] = lambda step: None
+) -> tuple[Runtime, PreTrainedTokenizerBase]:
+    """Load a draft without its target, and its tokenizer; ``options`` are those of the model itself.
+
+    Raises:
+        FastdraftError: it cannot be loaded.
+    """
+    report(f"finding {name}")
+    source, tokenizer = _draft_source(name, options.trust_remote_code, report)
+    return Loader(source, None, tokenizer, options, report).load().target, tokenizer
+
+
+def _draft_source(name: str, trust: bool, report: Callable[[str], None]) -> tuple[Source, PreTrainedTokenizerBase]:
+    """Where a draft lies and which ids its head scores, and its tokenizer."""
+    folder = local_folder(name, report=report)
+    tokenizer = load_tokenizer(folder, name, trust_remote_code=trust)
+    stops = stop_ids(folder, tokenizer, trust)
+    return Source(name, folder, head_ids(folder, parse_name(name), known_ids(tokenizer), stops)), tokenizer
 
 
 def check_vocabularies(target: dict[str, int], draft: dict[str, int], target_name: str, draft_name: str) -> None:
@@ -192,14 +226,17 @@ def check_vocabularies(target: dict[str, int], draft: dict[str, int], target_nam
 
 
 def stop_ids(folder: Path, tokenizer: PreTrainedTokenizerBase, trust_remote_code: bool = False) -> frozenset[int]:
-    """The ids that end a text: the tokenizer's, and what the model's files say."""
-    from transformers import AutoConfig, GenerationConfig
+    """The ids that end a text: the tokenizer's, and what the model's files say.
 
-    try:
-        generation = GenerationConfig.from_pretrained(folder)
-    except OSError:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-        generation = GenerationConfig.from_model_config(config)
-    ids = getattr(generation, "eos_token_id", None)
-    stops = set(ids if isinstance(ids, list) else [ids]) | {tokenizer.eos_token_id}
-    return frozenset(i for i in stops if i is not None)
+    Raises:
+        FastdraftError: the files name something else than ids.
+    """
+    generation = load_generation_config(folder, str(folder), trust_remote_code=trust_remote_code)
+    told = getattr(generation, "eos_token_id", None)
+    ids = [*(told if isinstance(told, list) else [told]), tokenizer.eos_token_id]
+    if not all(i is None or (isinstance(i, int) and not isinstance(i, bool)) for i in ids):
+        raise FastdraftError(
+            f"The configuration in {folder} has eos_token_id = {told!r}, which is neither an id nor a list of ids. Mend it in "
+            "generation_config.json or config.json."
+        )
+    return frozenset(i for i in ids if i is not None)

@@ -210,15 +210,18 @@ def compare(pair: Pair, request: Request, gamma: int, ar: RunFinished, sd: RunFi
 
 
 def _parting(pair: Pair, request: Request, gamma: int, ar: list[int], sd: list[int]) -> NearTie | None:
-    from fastdraft_core.decoding.losslessness import parting, rounding_noise
+    from fastdraft_core.decoding.losslessness import parting
+    from fastdraft_core.decoding.rounding import measure_rounding
 
     calibration = replace(request, max_new_tokens=min(request.max_new_tokens, _CALIBRATION_TOKENS))
-    noise = rounding_noise(pair.target, calibration, gamma)
-    return parting(pair.target, request, ar, sd, noise)
+    noise = measure_rounding(pair.target, [calibration], gamma)
+    return parting(pair.target, request, ar, sd, noise.floor)
 
 
 def main() -> None:
     """Serve the process that started this one, until it closes our standard input."""
+    if sys.stdin is None or sys.stdout is None or sys.stderr is None:
+        sys.exit("The engine reads commands from standard input and writes events to standard output: open both.")
     logging.basicConfig(filename=places.log_file("engine"), level=logging.INFO, format="%(asctime)s %(message)s")
     # What libraries print must not mix with the events.
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")

@@ -5,7 +5,7 @@ A result on disk is a file of these lines: ``SweepStarted`` first, and of severa
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -103,6 +103,31 @@ class CostsMeasured(Event, frozen=True):
     first: float = 0.0
 
 
+class Setting(NamedTuple):
+    """What a sweep chooses between: a draft by its name, and a gamma."""
+
+    draft: str
+    gamma: int
+
+
+class PointKey(NamedTuple):
+    """A place in the grid of a sweep."""
+
+    draft: str
+    gamma: int
+    temperature: float
+    task: str
+
+    @property
+    def setting(self) -> Setting:
+        """Its draft and gamma."""
+        return Setting(self.draft, self.gamma)
+
+    def is_of(self, task: str, temperature: float) -> bool:
+        """Whether it was asked of this task at this temperature."""
+        return self.task == task and self.temperature == temperature
+
+
 class SweepPoint(Event, frozen=True):
     """A place in the grid: a draft's name, gamma, temperature and task."""
 
@@ -114,11 +139,7 @@ class SweepPoint(Event, frozen=True):
     @property
     def key(self) -> PointKey:
         """The place alone."""
-        return (self.draft, self.gamma, self.temperature, self.task)
-
-
-PointKey = tuple[str, int, float, str]
-"""Draft, gamma, temperature, task."""
+        return PointKey(self.draft, self.gamma, self.temperature, self.task)
 
 
 class PointPredicted(SweepPoint, frozen=True):

@@ -82,6 +82,7 @@ class Evaluated(Event, frozen=True):
     ``acceptance`` is the mean of Σ min(p, q) over held-out positions, p the target's probabilities and
     q the draft's, both at temperature 1: the chance that one drafted token is accepted. ``accepted`` is
     accepted/drafted at ``gamma`` and ``temperature``, expected along texts that the target wrote after held-out prompts.
+    ``coverage`` is, of a draft with a draft vocabulary, the share of held-out tokens that are in it; ``loss`` is of these.
     """
 
     stage: str
@@ -91,6 +92,7 @@ class Evaluated(Event, frozen=True):
     accepted: dict[str, float] = msgspec.field(default_factory=dict)
     gamma: int = 0
     temperature: float = 0.0
+    coverage: dict[str, float] = msgspec.field(default_factory=dict)
 
     @property
     def perplexity(self) -> dict[str, float]:
@@ -217,7 +219,8 @@ class Planned(Event, frozen=True):
     ``parameters`` of the trained model. ``shard_bytes`` is by source. ``synthesis_tokens`` are what the target writes; its
     speed was measured with ``synthesis_sequences`` at once on ``synthesis_engine``, and is absent where its weights are not
     here. ``matrix_peak`` in FLOP/s is measured. ``server_seconds`` is the time on ``server``, scaled by hand from FLOPs and not measured; absent for a
-    small recipe.
+    small recipe. ``catalogued`` says that the target's architecture, vocabulary and context are what the catalogue of known
+    targets says, since its config.json is not here.
     """
 
     name: str
@@ -237,3 +240,4 @@ class Planned(Event, frozen=True):
     synthesis_engine: str = ""
     server: str = ""
     server_seconds: float | None = None
+    catalogued: bool = False

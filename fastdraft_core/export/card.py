@@ -11,6 +11,8 @@ import msgspec
 
 import fastdraft_core
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.models.catalog import DEMO, hub_id
+from fastdraft_core.models.draft_vocab import DRAFT_VOCAB_FILE, DraftVocab
 
 #: Sections of the source's card that are still true of the export.
 _CARRIED = ("Data", "Training", "Acceptance", "Recipe")
@@ -79,6 +81,7 @@ class Facts:
     width_before: int
     parameters: int
     measured: Measured | None
+    vocab: DraftVocab | None = None
 
 
 def read_measured(file: Path, model: str) -> Measured:
@@ -108,7 +111,7 @@ def model_card(facts: Facts, source: Path, folder: str) -> str:
     header, text = _read(source / "README.md")
     intro, sections = _sections(text)
     parts = [
-        _header(facts, header, intro),
+        _header(facts, header),
         f"# {folder}",
         intro,
         _origin(facts),
@@ -144,15 +147,16 @@ def _sections(text: str) -> tuple[str, dict[str, str]]:
     return (paragraphs[0] if paragraphs else ""), {title.strip(): body.strip() for title, _, body in titled}
 
 
-def _header(facts: Facts, source: dict[str, Any], intro: str) -> str:
+def _header(facts: Facts, source: dict[str, Any]) -> str:
     from huggingface_hub import CardData
 
-    ours = "apache-2.0" if "Apache-2.0" in intro else None
+    # The bundled models are this project's own; what others trained says for itself.
+    ours = "apache-2.0" if facts.name.partition(":")[0] == DEMO else None
     data = CardData(
         license=source.get("license") or ours,
         library_name="openvino" if facts.form == "openvino" else "transformers",
         pipeline_tag="text-generation",
-        base_model=facts.name if "/" in facts.name else None,
+        base_model=hub_id(facts.name) or source.get("base_model"),
         tags=["speculative-decoding", "fastdraft", *(["draft-model"] if facts.target else [])],
     )
     return f"---\n{data.to_yaml()}\n---"
@@ -163,9 +167,16 @@ def _origin(facts: Facts) -> str:
     width = f"{facts.width} logits"
     if facts.width != facts.width_before:
         width += f", the width of `{facts.target}` (the source has {facts.width_before}; added ids are never the most likely)"
-    return (
+    exported = (
         f"{form}, weights {facts.weights}, {facts.parameters:,} parameters, {width}. Exported from `{facts.name}` by "
         f"fastdraft {fastdraft_core.__version__}."
+    )
+    if facts.vocab is None:
+        return exported
+    return (
+        f"{exported}\n\nThe draft was trained to score {facts.vocab}. This export has the whole head, since other programs know no "
+        f"such list: the rows of all other ids are the mean of those {len(facts.vocab.ids):,}, so that none of them is ever the "
+        f"most likely. fastdraft reads `{DRAFT_VOCAB_FILE}` and scores the list alone."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,9 @@ from fastdraft_core.engine.pair import check_vocabularies
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.export.card import Facts, model_card, read_measured
 from fastdraft_core.files import building
-from fastdraft_core.models.catalog import DEMO
-from fastdraft_core.models.folders import load_tokenizer, local_folder
+from fastdraft_core.models.catalog import DEMO, parse_name
+from fastdraft_core.models.draft_vocab import read_draft_vocab, write_draft_vocab
+from fastdraft_core.models.folders import load_config, load_tokenizer, local_folder
 from fastdraft_core.models.weights import is_ir
 from fastdraft_core.runtimes.openvino.conversion import (
     WeightFormat,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Each form and the weights it has when nobody chooses.
 FORMS = {"openvino": "int8", "hf": "original"}
+#: Of the generation settings, what the others must agree with.
+_FIRST_SETTINGS = ("bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "num_beams")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,9 @@ class ExportOptions:
 def export(model: str, output: Path, options: ExportOptions, report: Callable[[str], None]) -> Facts:
     """Write ``model`` to ``output`` with its tokenizer and a model card; ``report`` hears of each step.
 
+    Other programs know no draft vocabulary, so the head is always whole: ``@vocab`` changes nothing, and of a draft that was
+    trained with a list the rows outside are made harmless.
+
     Raises:
         FastdraftError: the model, the form or the weights are not usable, the draft does not fit its target, or
             ``output`` is in use or on a full disk.
@@ -54,7 +60,11 @@ def export(model: str, output: Path, options: ExportOptions, report: Callable[[s
     weights = _weights(options)
     measured = read_measured(options.bench, model) if options.bench else None
     trust = options.trust_remote_code
+    asked = parse_name(model)
+    model = asked.base
     report(f"finding {model}")
+    if asked.draft_vocab is not None:
+        report(f"the whole head of {model} is written: other programs cannot use @vocab")
     source = local_folder(model, report=report)
     if is_ir(source):
         raise FastdraftError(f"{model} is an OpenVINO IR already. Export from the Hugging Face folder it was made of.")
@@ -64,6 +74,11 @@ def export(model: str, output: Path, options: ExportOptions, report: Callable[[s
         width = _target_width(target, model, tokenizer, trust=trust) if target else None
         loaded: Any = load_for(weights, source, model, report, trust_remote_code=trust)
         before = loaded.config.get_text_config().vocab_size
+        vocab = read_draft_vocab(source)
+        if vocab is not None:
+            report(f"making the rows of the head that {model} was not trained with harmless")
+            fill_unscored_rows(loaded, vocab.ids)
+            write_draft_vocab(folder, vocab)
         if width and width != before:
             report(f"giving {model} the {width} logits of {target} (it has {before})")
             resize_vocabulary(loaded, width)
@@ -76,7 +91,10 @@ def export(model: str, output: Path, options: ExportOptions, report: Callable[[s
             width_before=before,
             parameters=loaded.num_parameters(),
             measured=measured,
+            vocab=vocab,
         )
+        if dropped := mend_generation_config(loaded):
+            report(f"leaving out of generation_config.json what contradicts the rest: {', '.join(dropped)}")
         if options.form == "openvino":
             write_ir(loaded, folder, weights, report, name=model)
         else:
@@ -88,6 +106,32 @@ def export(model: str, output: Path, options: ExportOptions, report: Callable[[s
             convert_tokenizer(tokenizer, folder)
         (folder / "README.md").write_text(model_card(facts, source, output.name), encoding="utf-8")
     return facts
+
+
+def fill_unscored_rows(model: PreTrainedModel, ids: Sequence[int]) -> None:
+    """Give every row of the head outside of ``ids`` the mean of those inside, as ``resize_vocabulary`` does with new rows.
+
+    A draft with a draft vocabulary was never taught what these rows should say; so they never say the most. A head that
+    shares the table of the embeddings gets one of its own.
+    """
+    import torch
+
+    table, head = model.get_input_embeddings().weight, model.get_output_embeddings()
+    if head.weight is table:
+        own = torch.nn.Linear(table.shape[1], table.shape[0], bias=False, dtype=table.dtype)
+        own.weight = torch.nn.Parameter(table.detach().clone())
+        model.config.get_text_config().tie_word_embeddings = False
+        model.config.tie_word_embeddings = False
+        # What is tied was settled when the model was made.
+        model.all_tied_weights_keys = {}
+        model.set_output_embeddings(own)
+        head = own
+    with torch.no_grad():
+        outside = torch.ones(head.weight.shape[0], dtype=torch.bool)
+        outside[list(ids)] = False
+        for rows in (head.weight, getattr(head, "bias", None)):
+            if rows is not None:
+                rows[outside] = rows[list(ids)].float().mean(0).to(rows.dtype)
 
 
 def resize_vocabulary(model: PreTrainedModel, width: int) -> None:
@@ -106,6 +150,33 @@ def resize_vocabulary(model: PreTrainedModel, width: int) -> None:
         for table in tables.values():
             if table is not None and width > old:
                 table[old:] = table[:old].float().mean(0).to(table.dtype)
+
+
+def mend_generation_config(model: PreTrainedModel) -> list[str]:
+    """Drop the generation settings that contradict the others, which transformers refuses to write; returns their names."""
+    from transformers import GenerationConfig
+
+    settings = model.generation_config
+    if settings is None or _holds(settings.to_diff_dict()):
+        return []
+    told = {key: value for key, value in settings.to_diff_dict().items() if key != "transformers_version"}
+    kept = {key: told.pop(key) for key in _FIRST_SETTINGS if key in told}
+    for key, value in told.items():
+        if _holds({**kept, key: value}):
+            kept[key] = value
+    model.generation_config = GenerationConfig(**kept)
+    return [key for key in told if key not in kept]
+
+
+def _holds(settings: dict[str, Any]) -> bool:
+    """Whether transformers would write these generation settings."""
+    from transformers import GenerationConfig
+
+    try:
+        GenerationConfig(**settings).validate(strict=True)
+    except (ValueError, TypeError, AttributeError):
+        return False
+    return True
 
 
 def _public(name: str) -> str:
@@ -128,12 +199,10 @@ def _target_width(target: str, draft: str, tokenizer: PreTrainedTokenizerBase, *
     Raises:
         FastdraftError: the two vocabularies differ, or the target scores fewer ids than there are.
     """
-    from transformers import AutoConfig
-
     folder = local_folder(target, weights=False)
     vocabulary = load_tokenizer(folder, target, trust_remote_code=trust).get_vocab()
     check_vocabularies(vocabulary, tokenizer.get_vocab(), target, draft)
-    width = int(AutoConfig.from_pretrained(folder, trust_remote_code=trust).get_text_config().vocab_size)
+    width: int = load_config(folder, target, trust_remote_code=trust).get_text_config().vocab_size
     if width <= max(vocabulary.values()):
         raise FastdraftError(
             f"{target} scores {width} ids and its tokenizer knows ids up to {max(vocabulary.values())}; a draft cannot "

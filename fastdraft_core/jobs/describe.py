@@ -103,6 +103,8 @@ def _evaluated(event: Evaluated) -> str:
     if event.accepted:
         setting = f"gamma {event.gamma}, T {event.temperature:g}, along the target's texts"
         parts.append(f"accepted/drafted: {_rates(event.accepted)} ({setting})")
+    if event.coverage:
+        parts.append(f"in the draft vocabulary: {_rates(event.coverage)} of the tokens")
     return "; ".join(parts)
 
 

@@ -15,13 +15,13 @@ _NO_LIMIT = 1 << 60
 
 
 def memory() -> tuple[int, int]:
-    """Bytes of memory in all and available, the container's limit included."""
+    """Bytes of memory in all and available, the container's limit included; files that it read and may drop count as available."""
     machine = psutil.virtual_memory()
     limit = _cgroup_number("memory", "memory.max", "memory.limit_in_bytes")
     used = _cgroup_number("memory", "memory.current", "memory.usage_in_bytes")
     if limit is None or used is None or limit >= _NO_LIMIT:
         return int(machine.total), int(machine.available)
-    return min(int(machine.total), limit), min(int(machine.available), max(0, limit - used))
+    return min(int(machine.total), limit), min(int(machine.available), max(0, limit - used + _droppable()))
 
 
 def cpu_quota() -> int | None:
@@ -32,6 +32,17 @@ def cpu_quota() -> int | None:
     quota = _cgroup_number("cpu", "", "cpu.cfs_quota_us")
     period = _cgroup_number("cpu", "", "cpu.cfs_period_us")
     return max(1, quota // period) if quota and period and quota > 0 else None
+
+
+def _droppable() -> int:
+    """Bytes of files in this control group's page cache that the system takes back first."""
+    for folder in (_cgroup_folder(""), _CGROUP, _cgroup_folder("memory"), _CGROUP / "memory"):
+        told = dict(line.split(" ", 1) for line in file_text(folder / "memory.stat").splitlines() if " " in line)
+        # Version 1 counts its groups below under another name.
+        found = told.get("total_inactive_file", told.get("inactive_file", ""))
+        if found.isdigit():
+            return int(found)
+    return 0
 
 
 def _cgroup_number(controller: str, version_2: str, version_1: str) -> int | None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.gguf import locations
 from fastdraft_core.models.gguf.facts import gguf_facts
+from fastdraft_core.models.weights import weight_files
 
 #: The name of the bundled target; ``demo:S`` is its draft S.
 DEMO = "demo"
@@ -23,6 +25,9 @@ _DEPTH = 2
 _MOST_FOLDERS = 500
 #: Hidden folders, and the beginnings of models that are renamed once they are whole.
 _PASSED_OVER = re.compile(r"^\.|\.building(-\d+)?$")
+
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +56,41 @@ class _Config(msgspec.Struct):
     text_config: dict[str, object] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ModelName:
+    """What people type for a model, taken apart: ``base`` says which files, the rest how a draft is loaded.
+
+    ``draft_vocab`` is how many ids its head scores, None for all that it can.
+    """
+
+    base: str
+    draft_vocab: int | None = None
+
+    def __str__(self) -> str:
+        """As it is typed."""
+        return self.base if self.draft_vocab is None else f"{self.base}@vocab={self.draft_vocab}"
+
+
+def parse_name(name: str) -> ModelName:
+    """Take apart ``demo:S@vocab=1024``, ``FOLDER@vocab=16384`` or a name without options.
+
+    Raises:
+        FastdraftError: there is no such option, or its value is no number above 0.
+    """
+    base, at, option = name.rpartition("@")
+    key, equals, value = option.partition("=")
+    # An @ may stand in the name of a folder.
+    if not at or not equals or "/" in option or "\\" in option:
+        return ModelName(name)
+    if key != "vocab":
+        raise FastdraftError(f"There is no option {key!r} of a draft in {name!r}; there is @vocab=NUMBER.")
+    if not value.isdecimal() or int(value) == 0:
+        raise FastdraftError(f"@vocab={value} in {name!r} is no number of ids; write for example {base}@vocab=1024.")
+    if parse_name(base).draft_vocab is not None:
+        raise FastdraftError(f"{name!r} gives @vocab twice; leave one out.")
+    return ModelName(base, int(value))
+
+
 def demo_drafts() -> list[str]:
     """Names of the bundled drafts, smallest first: ``demo:XS``, ``demo:S``, ``demo:M``."""
     found = {path.parent.name for path in (places.assets() / "demo" / "drafts").glob("*/config.json")}
@@ -61,9 +101,13 @@ def demo_drafts() -> list[str]:
 def resolve(name: str) -> str:
     """The folder, GGUF file or hub id that ``name`` stands for: ``demo:S``, a path, ``ollama:llama3.2:3b``, ``owner/model``.
 
+    Options, as in ``demo:S@vocab=1024``, change nothing here.
+
     Raises:
-        FastdraftError: it is a path that does not exist, or a bundled name or an Ollama model that there is not.
+        FastdraftError: it is a path that does not exist, a bundled name or an Ollama model that there is not, or an
+            option is wrong.
     """
+    name = parse_name(name).base
     if _is_bundled(name):
         return str(_demo_folder(name))
     path = _expanded(name)
@@ -87,10 +131,18 @@ def resolve(name: str) -> str:
     return name
 
 
+def hub_id(name: str) -> str | None:
+    """``name`` where it is an id of the hub (``owner/model``), and neither bundled nor a folder of this machine."""
+    return name if _HUB_ID.fullmatch(name) and not _expanded(name).exists() else None
+
+
 def lasting(name: str) -> str:
     """``name`` as it means the same from every working folder: a folder or file by its whole path, any other as it is."""
-    path = _expanded(name)
-    return str(path.absolute()) if name and not _is_bundled(name) and path.exists() else name
+    parsed = parse_name(name)
+    path = _expanded(parsed.base)
+    if not parsed.base or _is_bundled(parsed.base) or not path.exists():
+        return name
+    return str(replace(parsed, base=str(path.absolute())))
 
 
 def bundled_models() -> list[ModelEntry]:
@@ -179,7 +231,7 @@ def _folders(folder: Path, depth: int) -> Iterator[Path]:
 def _entry(folder: Path, name: str) -> ModelEntry | None:
     """The entry of a model folder, or None where it holds no causal model with weights that can be used."""
     try:
-        weights = [*folder.glob("*.safetensors"), *folder.glob("openvino_model.bin")]
+        weights = [*weight_files(folder), *folder.glob("openvino_model.bin")]
         config = msgspec.json.decode((folder / "config.json").read_bytes(), type=_Config)
         size = sum(file.stat().st_size for file in weights)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):

@@ -14,15 +14,13 @@ from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Progress
 from fastdraft_core.models.catalog import hub_cache
-from fastdraft_core.models.hub_files import fetch, repository
+from fastdraft_core.models.hub_files import LEFT_OUT, SMALL_FILES, WEIGHT_FILES, fetch, repository
 from fastdraft_core.models.weights import stamp
 
 if TYPE_CHECKING:
     from huggingface_hub import DryRunFileInfo
 
-#: What a model needs, be it for transformers or for OpenVINO; pickled weights and copies in other forms are left out.
-_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.md", "*.py", "*.safetensors", "openvino_*.xml", "openvino_*.bin"]
-_LEFT_OUT = ["original/*", "consolidated*", "onnx/*"]
+_FILES = [*SMALL_FILES, *WEIGHT_FILES]
 #: Smaller files are not worth continuing.
 _LARGE = 1 << 20
 _TELL_SECONDS = 0.5
@@ -43,7 +41,7 @@ def download(name: str) -> Generator[Progress, None, Path]:
 
     disable_progress_bars()
     with _in_words(name):
-        files = snapshot_download(name, allow_patterns=_FILES, ignore_patterns=_LEFT_OUT, dry_run=True)
+        files = snapshot_download(name, allow_patterns=_FILES, ignore_patterns=LEFT_OUT, dry_run=True)
         total = sum(file.file_size for file in files)
         here = sum(file.file_size for file in files if file.is_cached)
         blobs = repository(name) / "blobs"
@@ -76,7 +74,7 @@ def _start(name: str, large: list[DryRunFileInfo]) -> SimpleQueue[str | BaseExce
         try:
             for file in large:
                 fetch(name, file.filename, file.commit_hash)
-            result.put(snapshot_download(name, allow_patterns=_FILES, ignore_patterns=_LEFT_OUT))
+            result.put(snapshot_download(name, allow_patterns=_FILES, ignore_patterns=LEFT_OUT))
         except BaseException as error:
             result.put(error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from collections import Counter
@@ -12,13 +13,11 @@ from typing import TYPE_CHECKING
 
 from fastdraft_core.errors import FastdraftError, short_error
 from fastdraft_core.models.catalog import resolve
+from fastdraft_core.models.hub_files import LEFT_OUT, SMALL_FILES, WEIGHT_FILES
+from fastdraft_core.models.weights import INDEX_FILE, SOURCE_FILE, weight_files
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-_WEIGHT_FILES = ["*.safetensors", "openvino_model.xml", "openvino_model.bin"]
-#: Code is fetched like any other file; it is run only where that was asked for.
-_HUB_FILES = ["*.json", "*.model", "*.txt", "*.jinja", "*.py", "README.md"]
+    from transformers import GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
 
 
 def announce(step: str) -> None:
@@ -51,8 +50,8 @@ def local_folder(name: str, *, weights: bool = True, report: Callable[[str], Non
 
         return import_model(Path(where), name, report, weights=weights)
     try:
-        files = _HUB_FILES + (_WEIGHT_FILES if weights else [])
-        return Path(snapshot_download(where, allow_patterns=files))
+        files = SMALL_FILES + (WEIGHT_FILES if weights else [])
+        return Path(snapshot_download(where, allow_patterns=files, ignore_patterns=LEFT_OUT))
     except GatedRepoError as error:
         raise FastdraftError(
             f"{name} is gated: accept its terms on its model page, run `hf auth login`, and try again."
@@ -116,9 +115,77 @@ def load_tokenizer(folder: Path, name: str, *, trust_remote_code: bool = False) 
         return tokenizer
     except Exception as error:
         refuse_code(error, name)
+        # transformers reads config.json for a tokenizer as well: a fault of that file is no fault of the tokenizer's.
+        load_config(folder, name, trust_remote_code=trust_remote_code)
         raise FastdraftError(
             f"{name} has no readable tokenizer in {folder} ({short_error(error)}). Put the tokenizer files beside the weights."
         ) from error
+
+
+def load_config(folder: Path, name: str, *, trust_remote_code: bool = False) -> PretrainedConfig:
+    """The configuration in ``folder``.
+
+    Raises:
+        FastdraftError: config.json is missing, damaged, contradicts itself, or is of no known architecture.
+    """
+    from transformers import AutoConfig
+
+    file = folder / "config.json"
+    _check_config_file(file)
+    try:
+        # Never left open: transformers would ask on the terminal.
+        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except Exception as error:
+        refuse_code(error, name)
+        raise FastdraftError(f"transformers cannot read {file}: {short_error(error)}") from error
+
+
+def load_generation_config(folder: Path, name: str, *, trust_remote_code: bool = False) -> GenerationConfig:
+    """What generation_config.json says, or the configuration where there is no such file that is JSON.
+
+    Raises:
+        FastdraftError: it holds something that transformers refuses.
+    """
+    from transformers import GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(folder)
+    except OSError:
+        return GenerationConfig.from_model_config(load_config(folder, name, trust_remote_code=trust_remote_code))
+    except Exception as error:
+        raise FastdraftError(
+            f"transformers cannot read {folder / 'generation_config.json'} ({short_error(error)}). Mend the file, or delete it: "
+            "fastdraft takes its end-of-text ids from config.json then."
+        ) from error
+
+
+def _check_config_file(file: Path) -> None:
+    """What transformers would say in other words than the file's, or not at all.
+
+    Raises:
+        FastdraftError: the file is missing, is no JSON object, or names a dtype that there is not.
+    """
+    import torch
+
+    try:
+        data = file.read_bytes()
+        found = json.loads(data)
+    except OSError as error:
+        raise FastdraftError(f"{file} cannot be read ({error.strerror or error}).") from error
+    except (ValueError, RecursionError) as error:
+        raise FastdraftError(f"{file} is damaged ({short_error(error)}). Copy or download the file again.") from error
+    if data.startswith(codecs.BOM_UTF8):
+        raise FastdraftError(
+            f"{file} begins with a byte order mark, which transformers does not read. Save the file as UTF-8 without one."
+        )
+    if not isinstance(found, dict):
+        raise FastdraftError(f"{file} holds no JSON object. Copy or download the file again.")
+    for key in ("dtype", "torch_dtype"):
+        dtype = found.get(key)
+        if isinstance(dtype, str) and not isinstance(getattr(torch, dtype.removeprefix("torch."), None), torch.dtype):
+            raise FastdraftError(
+                f"{file} has {key} {dtype!r}, which is no dtype. Write float32, bfloat16 or float16 there, or leave it out."
+            )
 
 
 def refuse_code(error: Exception, name: str) -> None:
@@ -135,8 +202,8 @@ def refuse_code(error: Exception, name: str) -> None:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
+    index = folder / INDEX_FILE
+    if index.is_file() and not (folder / SOURCE_FILE).is_file():
         try:
             files = sorted({folder / f for f in json.loads(index.read_text())["weight_map"].values()})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -145,7 +212,7 @@ def _weight_files(folder: Path) -> list[Path]:
         if missing:
             raise FastdraftError(f"{folder} lacks {', '.join(missing)}. Copy or download the missing files.")
         return files
-    files = sorted(folder.glob("*.safetensors"))
+    files = sorted(weight_files(folder))
     if not files:
         if (folder / "openvino_model.xml").is_file():
             raise FastdraftError(f"{folder} holds an OpenVINO model, which PyTorch cannot run. Use --runtime openvino.")
@@ -154,6 +221,11 @@ def _weight_files(folder: Path) -> list[Path]:
             raise FastdraftError(
                 f"{folder} holds its weights only in {pickled}, a format that can run code when it is opened. "
                 "Save the model as safetensors (save_pretrained) and use that."
+            )
+        if other := next((path.name for path in folder.glob("*.safetensors")), None):
+            raise FastdraftError(
+                f"{folder} holds no weights that transformers loads, only {other}: an adapter, or weights in another form. Merge "
+                "the adapter into its model, or save the model with save_pretrained, and use that."
             )
         raise FastdraftError(f"{folder} holds no weights: there is no .safetensors file.")
     return files

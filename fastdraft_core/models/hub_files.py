@@ -14,6 +14,12 @@ import filelock
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.catalog import hub_cache
 
+#: What a model needs beside its weights. Code is fetched like any other file; it is run only where that was asked for.
+SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.md", "*.py"]
+#: For transformers or for OpenVINO; pickled weights are not wanted, nor copies of the same weights in other forms.
+WEIGHT_FILES = ["*.safetensors", "openvino_*.xml", "openvino_*.bin"]
+LEFT_OUT = ["original/*", "consolidated*", "onnx/*"]
+
 #: Of a SHA-256 in hexadecimal digits: the name that the hub gives to large files.
 _SHA256_DIGITS = 64
 

@@ -5,20 +5,35 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from fastdraft_core.models.catalog import parse_name
+from fastdraft_core.models.draft_vocab import DRAFT_VOCAB_FILE
 from fastdraft_core.models.file_hashes import file_hash
 from fastdraft_core.models.folders import local_folder
 from fastdraft_core.models.weights import has_source
 
 #: Part of every source key: an older conversion is not used any more when this grows.
 _FORMAT = 1
-_ALL = ("*.safetensors", "*.bin", "*.xml", "config.json", "tokenizer.json", "tokenizer.model")
+_ALL = (
+    "*.safetensors",
+    "*.bin",
+    "*.xml",
+    "config.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    DRAFT_VOCAB_FILE,
+)
 _SOURCES = ("*.safetensors", "config.json", "*.py")
 _IR = ("openvino_model.*", "config.json")
 
 
 def model_hash(name: str) -> str:
-    """16 hex digits of a model's weights, configuration and tokenizer, by their files' names and contents."""
+    """16 hex digits of a model's weights, configuration and tokenizer, by their files' names and contents.
+
+    A draft that is loaded with a draft vocabulary of another size is another model.
+    """
     digest = hashlib.sha256()
+    if (size := parse_name(name).draft_vocab) is not None:
+        digest.update(f"draft vocabulary {size}\n".encode())
     for file in _files(local_folder(name), _ALL):
         digest.update(f"{file.name}:{file_hash(file)}\n".encode())
     return digest.hexdigest()[:16]

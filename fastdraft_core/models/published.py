@@ -56,10 +56,13 @@ PUBLISHED = (
 class KnownTarget:
     """A target that drafts are published for, with what their authors document; None is what they do not.
 
-    ``parameters`` is a round number, ``vocabulary`` the width of the logits.
+    ``parameters`` is a round number, ``vocabulary`` the width of the logits. ``model_type`` is transformers' word for its
+    architecture, and ``context`` its longest sequence in tokens, as its config.json has them: enough to plan a draft by.
     """
 
     name: str
+    model_type: str
+    context: int
     architecture: str | None = None
     parameters: float | None = None
     vocabulary: int | None = None
@@ -70,13 +73,20 @@ class KnownTarget:
 TARGETS = (
     KnownTarget(
         "microsoft/Phi-3-mini-4k-instruct",
+        "phi3",
+        4096,
         "Phi3",
         3.8e9,
         32064,
         note="its tokenizer has 32011 tokens; the rest is padding",
     ),
-    KnownTarget("meta-llama/Llama-3.1-8B-Instruct", "Llama", 8e9, 128256, gated=True),
-    KnownTarget("microsoft/Phi-4-mini-instruct", "Phi3", None, 200064),
-    KnownTarget("Qwen/Qwen3-8B", parameters=8e9),
+    KnownTarget("meta-llama/Llama-3.1-8B-Instruct", "llama", 131_072, "Llama", 8e9, 128_256, gated=True),
+    KnownTarget("microsoft/Phi-4-mini-instruct", "phi3", 131_072, "Phi3", None, 200_064),
+    KnownTarget("Qwen/Qwen3-8B", "qwen3", 40_960, "Qwen3", 8e9, 151_936),
 )
 """The targets of ``PUBLISHED``."""
+
+
+def known_target(name: str) -> KnownTarget | None:
+    """The target of ``TARGETS`` with this id of the hub, in whatever case it was typed."""
+    return next((target for target in TARGETS if target.name.lower() == name.lower()), None)

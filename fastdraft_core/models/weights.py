@@ -12,6 +12,10 @@ import msgspec
 
 #: Of a checkpoint: what its training goes on from. Its tensors are no weights of the model.
 TRAINER = "trainer.safetensors"
+#: The weights of a model in one file, and the list of files where they are in several.
+SOURCE_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
+#: Files of weights that are not the model's own: another form of them, an adapter, a training's state.
+_OTHER_FORM = re.compile(rf"consolidated|adapter_model|{re.escape(TRAINER)}$")
 #: The graph of an IR; its weights lie beside it.
 MODEL_FILE = "openvino_model.xml"
 _LARGEST_HEADER = 64 << 20
@@ -37,9 +41,34 @@ def is_ir_alone(folder: Path) -> bool:
     return is_ir(folder) and not has_source(folder)
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold the weights of the model in ``folder``, each weight once, as transformers chooses them.
+
+    A whole file goes before the parts that an index names, and both before any other file: beside them may lie the same
+    weights in another form (``consolidated.safetensors``), an adapter, or what a training goes on from.
+    """
+    whole = folder / SOURCE_FILE
+    if whole.is_file():
+        return [whole]
+    named = _named_in(folder / INDEX_FILE, *stamp(folder / INDEX_FILE))
+    there = [file for file in sorted(folder.glob("*.safetensors")) if not _OTHER_FORM.match(file.name)]
+    return [file for file in there if file.name in named] or there
+
+
+@lru_cache(maxsize=512)
+def _named_in(index: Path, size: int, changed: int) -> frozenset[str]:
+    """The names of files in an index of shards; none where there is no index, or it is damaged."""
+    del changed
+    try:
+        listed: dict[str, Any] = msgspec.json.decode(index.read_bytes()) if size else {}
+        return frozenset(listed["weight_map"].values())
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, LookupError, TypeError, AttributeError):
+        return frozenset()
+
+
 def count_parameters(folder: Path) -> int | None:
     """Weights of the model in ``folder``; None where there are none, or a file is damaged."""
-    files = [file for file in folder.glob("*.safetensors") if file.name != TRAINER]
+    files = weight_files(folder)
     counts = [_in_safetensors(file, *stamp(file)) for file in files]
     if not files:
         counts = [_in_graph(folder / MODEL_FILE, *stamp(folder / MODEL_FILE))]

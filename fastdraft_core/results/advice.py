@@ -34,7 +34,11 @@ def calibrated_gamma(target: str, draft: str, temperature: float, cpu: str) -> A
             continue
         if result.plan.target.name != target or result.plan.machine.get("cpu") != cpu:
             continue
-        own = {key: point for key, point in result.measured.items() if key[0] == draft and key[2] == temperature}
+        own = {
+            key: point
+            for key, point in result.measured.items()
+            if key.draft == draft and key.temperature == temperature
+        }
         found = recommended(own)
         if found:
             (_, gamma), speedup = found

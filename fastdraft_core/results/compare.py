@@ -41,7 +41,7 @@ def compare(first: Result, second: Result) -> list[Difference]:
     shared = [
         Difference(a, b, math.hypot(_half_width(a), _half_width(b)))
         for a in first.measured.values()
-        if a.draft in other and (b := second.measured.get((other[a.draft], a.gamma, a.temperature, a.task))) is not None
+        if a.draft in other and (b := second.measured.get(a.key._replace(draft=other[a.draft]))) is not None
     ]
     return sorted(shared, key=lambda d: -abs(math.log(d.ratio)))
 
@@ -80,7 +80,7 @@ def uncompared(first: Result, second: Result) -> str:
     """In words, how many points both planned that ``compare`` has not, and who lacks them; empty where there are none."""
     other = {draft: match.name for draft, match in counterparts(first.plan, second.plan).items()}
     planned = set(second.grid)
-    both = [(key, (other[key[0]], *key[1:])) for key in first.grid if key[0] in other]
+    both = [(key, key._replace(draft=other[key.draft])) for key in first.grid if key.draft in other]
     there = Counter((a in first.measured, b in second.measured) for a, b in both if b in planned)
     lacks = {(False, True): "not measured in A", (True, False): "not measured in B", (False, False): "in neither"}
     parts = [f"{there[which]} {words}" for which, words in lacks.items() if there[which]]

@@ -101,7 +101,7 @@ def _verdict(result: Result) -> Iterator[str]:
 def _surface(result: Result, task: str, temperature: float) -> tuple[list[str], list[list[str]]]:
     gammas = result.plan.gammas
     rows = [
-        [card.name, *(_cell(result, (card.name, gamma, temperature, task)) for gamma in gammas)]
+        [card.name, *(_cell(result, PointKey(card.name, gamma, temperature, task)) for gamma in gammas)]
         for card in result.plan.drafts
     ]
     return ["draft", *(f"{gamma}" for gamma in gammas)], rows

@@ -7,17 +7,14 @@ from collections import Counter
 from collections.abc import Mapping
 
 from fastdraft_core.events import PointMeasured
-from fastdraft_core.events.sweeping import PointKey
-
-Setting = tuple[str, int]
-"""Draft and gamma."""
+from fastdraft_core.events.sweeping import PointKey, Setting
 
 
 def overall(speedups: Mapping[PointKey, float]) -> dict[Setting, float]:
     """The geometric mean over tasks and temperatures, for each draft and gamma."""
     by_setting: dict[Setting, list[float]] = {}
-    for (draft, gamma, _, _), speedup in speedups.items():
-        by_setting.setdefault((draft, gamma), []).append(math.log(max(speedup, 1e-9)))
+    for key, speedup in speedups.items():
+        by_setting.setdefault(key.setting, []).append(math.log(max(speedup, 1e-9)))
     return {setting: math.exp(sum(logs) / len(logs)) for setting, logs in by_setting.items()}
 
 
@@ -28,7 +25,7 @@ def recommended(measured: Mapping[PointKey, PointMeasured]) -> tuple[Setting, fl
     """
     counted = {key: point for key, point in measured.items() if point.repeats} or measured
     means = overall({key: point.speedup for key, point in counted.items()})
-    counts = Counter(key[:2] for key in counted)
+    counts = Counter(key.setting for key in counted)
     most = max(counts.values(), default=0)
     widest = [(setting, mean) for setting, mean in means.items() if counts[setting] == most]
     return max(widest, key=lambda found: found[1], default=None)

@@ -68,7 +68,7 @@ class Result:
     def grid(self) -> list[PointKey]:
         """Every point that was asked for."""
         return [
-            (card.name, gamma, temperature, task)
+            PointKey(card.name, gamma, temperature, task)
             for task, temperature in self.groups
             for card in self.plan.drafts
             for gamma in self.plan.gammas

@@ -22,7 +22,7 @@ class Written:
     """A block that a model wrote by itself.
 
     n tokens, float32 logits ``[n, V]`` before any processing, and the law ``[n, V]`` that each was drawn from; None where
-    the most probable ones were taken.
+    the most probable ones were taken. Of a model with a draft vocabulary logits and law are ``[n, K]``.
     """
 
     tokens: list[int]
@@ -34,13 +34,16 @@ class Runtime(Protocol):
     """One model with its key-value cache, for one sequence.
 
     ``length`` tokens are in the cache. Vocabulary V is the tokenizer's: wider logits are cut to it
-    before anyone sees them (pitfall 14).
+    before anyone sees them (pitfall 14). A draft may have a draft vocabulary of K ids: then wherever logits are ``[..., V]``
+    they are ``[..., K]``, those of ``head_ids``, and all other ids have a probability of 0.
     """
 
     card: ModelCard
     kv_bytes_per_token: int
     context_length: int
     vocab_size: int
+    head_ids: list[int] | None
+    """The K ids whose logits passes return, ascending; None where those of all V are returned, as every target does."""
 
     @property
     def length(self) -> int:

@@ -13,7 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.models.draft_vocab import write_draft_vocab
 from fastdraft_core.models.weights import TRAINER
+from fastdraft_core.training.short_head import short_head
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +57,8 @@ def save_checkpoint(folder: Path, model: Any, tokenizer: Any, trainer: Trainer |
         building.mkdir(parents=True, exist_ok=True)
         model.save_pretrained(building)
         tokenizer.save_pretrained(building)
+        if (short := short_head(model)) is not None:
+            write_draft_vocab(building, short.vocab)
         if trainer is not None:
             _save_trainer(building / TRAINER, trainer)
         flush(building)

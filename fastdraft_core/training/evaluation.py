@@ -25,6 +25,7 @@ from fastdraft_core.engine.pair import load_runtime
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, StageAcceptance
 from fastdraft_core.machine.devices import choose_device, choose_dtype, choose_threads
+from fastdraft_core.models.draft_vocab import read_draft_vocab
 from fastdraft_core.models.folders import load_tokenizer
 from fastdraft_core.runtimes.base import Runtime
 from fastdraft_core.training.recipe import Evaluation
@@ -96,7 +97,7 @@ def make_texts(target: Any, mixture: Mixture, vocab_size: int, evaluation: Evalu
     prompt = min(_PROMPT_TOKENS, mixture.sequence_length // 2)
     new_tokens = min(_NEW_TOKENS, mixture.sequence_length - prompt)
     heat = np.full(len(rows), evaluation.temperature)
-    found = continue_batch(target, Batch(rows[:, :prompt], heat, new_tokens, (), mixture.seed, vocab_size))
+    found = continue_batch(target, Batch(rows[:, :prompt], heat, new_tokens, (), mixture.seed, vocab_size)).rows
     whole = [row for row in found if row is not None]
     if not whole:
         raise FastdraftError("The target's logits are no numbers on held-out text, so no draft can be judged by it.")
@@ -158,7 +159,9 @@ def stage_acceptance(
     dtype = choose_dtype(device)
     runtime = load_runtime(target, "target", tokenizer, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
     for stage, folder in stages.items():
-        drafter = ModelDrafter(load_runtime(folder, stage, tokenizer, device=device, dtype=dtype))
+        vocab = read_draft_vocab(folder)
+        ids = None if vocab is None else sorted(vocab.ids)
+        drafter = ModelDrafter(load_runtime(folder, stage, tokenizer, device=device, dtype=dtype, head_ids=ids))
         rates = {source: _acceptance(runtime, drafter, ids, seed, evaluation) for source, ids in prompts.items()}
         yield StageAcceptance(stage=stage, gamma=evaluation.gamma, temperature=evaluation.temperature, acceptance=rates)
 

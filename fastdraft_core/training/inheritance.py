@@ -21,6 +21,7 @@ from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.folders import load_tokenizer, local_folder
 from fastdraft_core.runtimes.torch.loading import load_model
 from fastdraft_core.training.architecture import read_config
+from fastdraft_core.training.shape_check import usable_attention
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +50,7 @@ def inherited_config(init: Init, shape: ModelShape, *, vocab_size: int, special:
     Raises:
         FastdraftError: the model cannot be had, or ``shape`` is not its own but for ``num_layers``.
     """
+    assert init.model is not None
     config = read_config(init.model)
     # Some architectures lack one of these, such as key-value heads.
     own = {name: value for name, theirs in _SHAPE.items() if (value := getattr(config, theirs, None)) is not None}
@@ -99,6 +101,7 @@ def inherited_model(
     Raises:
         FastdraftError: a pruned one has another vocabulary than ``tokenizer``, or the weights cannot be had.
     """
+    assert init.model is not None
     folder = local_folder(init.model)
     theirs = load_tokenizer(folder, init.model)
     if init.method == "pruned":
@@ -122,7 +125,9 @@ def _with_layers(
     """A model of ``config`` with everything of ``source`` but the layers that are not ``kept``."""
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_config(deepcopy(config), attn_implementation=attention, dtype=source.dtype)
+    model = AutoModelForCausalLM.from_config(
+        deepcopy(config), attn_implementation=usable_attention(config, attention), dtype=source.dtype
+    )
     place = {old: new for new, old in enumerate(kept)}
     weights = {}
     for name, tensor in source.state_dict().items():

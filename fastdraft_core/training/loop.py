@@ -39,6 +39,7 @@ from fastdraft_core.training.optimizers import (
 )
 from fastdraft_core.training.processes import agree, mixed_precision, row_shares, total
 from fastdraft_core.training.recipe import Stage, num_steps, rows_per_step, tokens_per_step
+from fastdraft_core.training.short_head import short_head
 from fastdraft_core.training.stop import Interrupted, Stop
 
 if TYPE_CHECKING:
@@ -198,6 +199,7 @@ def evaluate(run: StageRun, references: dict[str, Reference], step: int) -> Eval
         accepted = {source: accepted_share(run.model, found) for source, found in texts.items()}
     setting = [(found.gamma, found.sampling.temperature) for found in texts.values()]
     gamma, temperature = setting[0] if setting else (0, 0.0)
+    short = short_head(run.model) is not None
     return Evaluated(
         stage=run.name,
         step=step,
@@ -206,6 +208,7 @@ def evaluate(run: StageRun, references: dict[str, Reference], step: int) -> Eval
         accepted=accepted,
         gamma=gamma,
         temperature=temperature,
+        coverage={source: coverage(run, mixture) for source, mixture in run.held_out.items()} if short else {},
     )
 
 
@@ -378,14 +381,19 @@ def read_step(run: StageRun, step: int, rows: int) -> StepBatches:
 
 
 def read_held_out(run: StageRun, mixture: Mixture, start: int, stop: int) -> Batch:
-    """Rows of a mixture that training never sees; without the target's probabilities."""
-    ids, mask = (torch.from_numpy(rows) for rows in mixture.rows(start, stop))
+    """Rows of a mixture that training never sees; without the target's probabilities.
+
+    Of a model with a draft vocabulary only tokens that are in it count, here and in training.
+    """
+    ids, mask = mixture.rows(start, stop)
+    ids, mask = torch.from_numpy(ids), torch.from_numpy(mask & _scored(run, ids))
     return _to(Batch(ids, mask, None, _positions(run, mixture, start, stop, stop - start)), run.accelerator.device)
 
 
 def _rows(run: StageRun, mixture: Mixture, start: int, stop: int, size: int, counted: int) -> Batch:
     """Rows ``start`` to ``stop``, filled up to ``size``; only the first ``counted`` of them count."""
     ids, mask = mixture.rows(start, stop)
+    mask = mask & _scored(run, ids)
     sparse = None
     if run.stage.loss != "ce":
         top_ids, log_probs = mixture.probabilities(start, stop)
@@ -396,6 +404,19 @@ def _rows(run: StageRun, mixture: Mixture, start: int, stop: int, size: int, cou
     whole = _filled(mask, size)
     whole[counted:] = False
     return Batch(_filled(ids, size), whole, sparse, _positions(run, mixture, start, stop, size))
+
+
+def coverage(run: StageRun, mixture: Mixture) -> float:
+    """The share of the tokens of a mixture that the model's head scores."""
+    ids, mask = mixture.rows(0, mixture.num_rows)
+    counted = mask[:, 1:]
+    return float(_scored(run, ids[:, 1:])[counted].mean()) if counted.any() else 0.0
+
+
+def _scored(run: StageRun, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Whether the model's head scores each of ``ids``; all of them, unless it has a draft vocabulary."""
+    short = short_head(run.model)
+    return np.ones(ids.shape, dtype=bool) if short is None else short.scored[ids]
 
 
 def _positions(run: StageRun, mixture: Mixture, start: int, stop: int, size: int) -> torch.Tensor | None:

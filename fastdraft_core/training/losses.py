@@ -6,6 +6,11 @@ q's own tail is the mass that q gives to the ids outside the target's top k. Mer
 raises a divergence (data processing), so KL and TVD of the buckets are lower bounds of the dense
 ones, and equal to them at k = V. The gradient leaves the shape of q inside the tail alone and moves
 only its mass.
+
+A draft with a draft vocabulary has q = 0 outside its list. There cross-entropy and KL would be infinite, so p is taken given
+the list: of the stored events those outside are dropped and the others scaled to 1, which leaves the tail as it is (what of it
+lies outside is not known). Whoever calls leaves out the positions whose own token is outside; in expectation that weighs each
+position by p's mass inside, which is what a draft can earn there at most.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.training.short_head import short_head
 
 #: The stored probabilities of positions ``[...]``: ids ``[..., k]`` and log-probabilities ``[..., k + 1]``, tail last.
 Sparse = tuple[torch.Tensor, torch.Tensor]
@@ -44,7 +50,8 @@ def next_token_loss(
     ``sparse`` holds the target's probabilities *of* each of ``ids`` (given what precedes it), so it
     is ``[rows, length + 1, ...]`` too. ``positions`` [rows, length + 1] begin anew with every document;
     attention then stays within documents. At most ``max_logits`` logits exist at once: beyond that the
-    head runs on pieces of the batch, again in the backward pass.
+    head runs on pieces of the batch, again in the backward pass. Of a model with a draft vocabulary only positions whose
+    token is in it may be masked in.
 
     Raises:
         FastdraftError: the batch needs pieces and the model alters its head's logits.
@@ -56,16 +63,24 @@ def next_token_loss(
     if positions is not None:
         inputs["position_ids"] = positions[:, :-1]
     tokens, vocab_size = labels.numel(), getattr(getattr(model, "config", None), "vocab_size", 1)
+    short = short_head(model)
+    narrow = short is not None and short.training
+    if short is not None:
+        # What is masked out needs a label too.
+        labels = torch.where(counted, labels, short.ids[0])
+    if short is not None and narrow:
+        vocab_size, labels = len(short.ids), short.columns[labels]
+        sparse = None if sparse is None else (short.columns[sparse[0].long()], sparse[1])
     piece = max(1, max_logits // vocab_size)
     if tokens <= piece:
         logits = model(**inputs).logits
-        return (token_losses(kind, logits.flatten(0, 1), labels, sparse) * counted).sum()
+        return (token_losses(kind, logits.flatten(0, 1), labels, sparse, short=narrow) * counted).sum()
     _refuse_altered_logits(model)
     hidden = model.base_model(**inputs).last_hidden_state.flatten(0, 1)
     head = model.get_output_embeddings()
 
     def loss_of(rows: torch.Tensor, *parts: Any) -> torch.Tensor:
-        return (token_losses(kind, head(rows), parts[0], parts[2:] or None) * parts[1]).sum()
+        return (token_losses(kind, head(rows), parts[0], parts[2:] or None, short=narrow) * parts[1]).sum()
 
     total = hidden.new_zeros((), dtype=torch.float32)
     for start in range(0, tokens, piece):
@@ -74,18 +89,26 @@ def next_token_loss(
     return total
 
 
-def token_losses(kind: str, logits: torch.Tensor, labels: torch.Tensor, sparse: Any = None) -> torch.Tensor:
+def token_losses(
+    kind: str, logits: torch.Tensor, labels: torch.Tensor, sparse: Any = None, *, short: bool = False
+) -> torch.Tensor:
     """Loss in nats at each of T positions: ``logits`` [T, V], ``labels`` [T], ``sparse`` as above.
 
     ``kind`` is one of the paper's five (section 3): ``ce`` on the tokens that the target chose, ``kl``,
-    ``tvd``, and ``ce+kl`` and ``ce+tvd``, which are halves of both.
+    ``tvd``, and ``ce+kl`` and ``ce+tvd``, which are halves of both. With ``short``, stored ids below 0 are outside
+    the draft's vocabulary, and p is taken given that none of them comes.
     """
     logits = logits.float()
     if kind == "ce":
         return F.cross_entropy(logits, labels, reduction="none")
     assert sparse is not None, "a divergence needs the target's probabilities"
-    log_q = bucket_log_probs(logits, sparse[0])
-    log_p = sparse[1].float()
+    ids, log_p = sparse[0].long(), sparse[1].float()
+    if short:
+        outside = ids < 0
+        log_p = torch.cat([log_p[..., :-1].masked_fill(outside, _NEVER), log_p[..., -1:]], -1)
+        # One column more, of no probability, stands for all that is outside.
+        ids, logits = ids.masked_fill(outside, logits.shape[-1]), F.pad(logits, (0, 1), value=_NEVER)
+    log_q = bucket_log_probs(logits, ids)
     log_p = log_p - log_p.logsumexp(-1, keepdim=True)
     divergence = kl_divergence if kind.endswith("kl") else total_variation
     loss = divergence(log_p, log_q)

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import psutil
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -30,8 +29,11 @@ from fastdraft_core.data.target_logits import bytes_per_token
 from fastdraft_core.data.writers import Writer, choose_engine, torch_writer
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Planned, PlannedStage
+from fastdraft_core.machine import limits
 from fastdraft_core.machine.devices import synchronize
+from fastdraft_core.models.draft_vocab import DraftVocab, count_draft_vocab
 from fastdraft_core.models.folders import local_folder
+from fastdraft_core.models.published import known_target
 from fastdraft_core.runtimes.openvino.ir_cache import is_converted
 from fastdraft_core.training.architecture import new_model
 from fastdraft_core.training.flops import flops_per_token
@@ -49,6 +51,7 @@ from fastdraft_core.training.recipe import (
     parse_count,
     tokens_per_step,
 )
+from fastdraft_core.training.short_head import short_head, shorten_head
 from fastdraft_core.training.start import check_context, load_target, recipe_config, target_config
 from fastdraft_core.training.synthetic import held_out_tokens
 
@@ -73,15 +76,20 @@ def plan(recipe: Recipe, *, only: str | None = None, seconds: float = _SECONDS) 
             device is too small to measure on.
     """
     check_stage(recipe, only or "")
-    config = _config(recipe)
+    target, catalogued = _target(recipe)
+    check_context(recipe, target)
+    config = recipe_config(recipe, target=target)
     stages = {name: stage for name, stage in recipe.stages.items() if only in (None, name)}
     accelerator = make_accelerator()
     device = accelerator.device
     attention = training_attention(device, compiled=recipe.compile)
     with torch.device("meta"):
         shape = new_model(config, seed=recipe.seed, attention=attention)
+        vocab = _any_vocab(recipe, config)
+        if vocab is not None:
+            shorten_head(shape, vocab)
     _check_room(sum(p.numel() for p in shape.parameters()), device)
-    speeds = measure(config, stages, accelerator, attention, seconds)
+    speeds = measure(config, stages, accelerator, attention, seconds, vocab)
     planned = [_stage(name, stage, shape, speeds[name], device) for name, stage in stages.items()]
     served = sum(stage.tokens for stage in planned) >= _SERVER_TOKENS
     synthesis = _synthesis_tokens(recipe, stages)
@@ -104,20 +112,38 @@ def plan(recipe: Recipe, *, only: str | None = None, seconds: float = _SECONDS) 
         free_disk=places.free_disk(places.jobs()),
         free_memory=_free_memory(device),
         server=SERVER if served else "",
+        catalogued=catalogued,
         server_seconds=sum(stage.flops for stage in planned) / _SERVER_FLOPS if served else None,
     )
 
 
-def _config(recipe: Recipe) -> Any:
+def _target(recipe: Recipe) -> tuple[Any, bool]:
+    """The target's configuration, and whether it is the catalogue's, since its own cannot be had; None without a target."""
+    from transformers import AutoConfig
+
+    if recipe.target is None:
+        return None, False
     try:
-        check_context(recipe)
-        return recipe_config(recipe)
+        return target_config(recipe), False
     except FastdraftError as error:
-        if recipe.target is None or Path(recipe.target).exists():
+        if Path(recipe.target).exists():
             raise
+        known = known_target(recipe.target)
+        if known is not None and known.vocabulary is not None:
+            size = {"vocab_size": known.vocabulary, "max_position_embeddings": known.context}
+            return AutoConfig.for_model(known.model_type, **size, pad_token_id=None), True
         raise FastdraftError(
             f"{error.message} A plan needs no more of the target than its config.json: --set target=FOLDER."
         ) from error
+
+
+def _any_vocab(recipe: Recipe, config: Any) -> DraftVocab | None:
+    """A draft vocabulary of the recipe's size; which ids are in it changes no cost."""
+    size = recipe.model.draft_vocab
+    if size is None:
+        return None
+    counts = np.zeros(config.get_text_config().vocab_size)
+    return count_draft_vocab(counts, size, (), counted="nothing", tokens=0)
 
 
 def _check_room(parameters: int, device: torch.device) -> None:
@@ -175,7 +201,7 @@ def _synthesis_tokens(recipe: Recipe, stages: dict[str, Stage]) -> int:
 
 def _free_memory(device: torch.device) -> int | None:
     if device.type == "cpu":
-        return int(psutil.virtual_memory().available)
+        return limits.memory()[1]
     backend: Any = getattr(torch, device.type)
     return int(backend.mem_get_info()[0])
 
@@ -223,10 +249,21 @@ class RandomRows:
 
 
 def measure(
-    config: Any, stages: dict[str, Stage], accelerator: Any, attention: str, seconds: float
+    config: Any,
+    stages: dict[str, Stage],
+    accelerator: Any,
+    attention: str,
+    seconds: float,
+    vocab: DraftVocab | None = None,
 ) -> dict[str, Speed]:
-    """The speed of each stage, from about ``seconds`` of uncompiled training in all; stages alike are measured once."""
-    model = new_model(config, seed=1, attention=attention).to(accelerator.device)
+    """The speed of each stage, from about ``seconds`` of uncompiled training in all; stages alike are measured once.
+
+    ``vocab`` is the draft vocabulary, where there is one.
+    """
+    model = new_model(config, seed=1, attention=attention)
+    if vocab is not None:
+        shorten_head(model, vocab)
+    model = model.to(accelerator.device)
     alike = {"tokens": 1, "sources": {}, "learning_rate": _RATE, "warmup": 0.0, "decay": 0.0}
     keys = {name: msgspec.json.encode(msgspec.structs.replace(stage, **alike)) for name, stage in stages.items()}
     different = {key: stages[name] for name, key in keys.items()}
@@ -353,7 +390,8 @@ def training_memory(model: Any, stage: Stage, device: torch.device) -> int:
     """
     weights = _FLOAT * sum(p.numel() for p in model.parameters())
     rows = min(stage.micro_batch, max(1, stage.batch_tokens // stage.sequence_length))
-    vocab_size = model.config.get_text_config().vocab_size
+    short = short_head(model)
+    vocab_size = model.config.get_text_config().vocab_size if short is None else len(short.ids)
     # Logits, the same as probabilities, and the gradient of both.
     logits = 3 * _FLOAT * min(MAX_LOGITS, rows * stage.sequence_length * vocab_size)
     return 2 * weights + _state_bytes(model, stage) + _kept_bytes(model, stage, rows, device) + logits
@@ -377,6 +415,8 @@ def _kept_bytes(model: Any, stage: Stage, rows: int, device: torch.device) -> in
         fake = AutoModelForCausalLM.from_config(model.config, dtype=torch.float32)
         if stage.activation_checkpointing:
             fake.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        if (short := short_head(model)) is not None:
+            shorten_head(fake, short.vocab)
         fake.train()
         own = {p.untyped_storage()._cdata for p in fake.parameters()}
         ids = torch.zeros(rows, stage.sequence_length + 1, dtype=torch.int64)

@@ -13,10 +13,13 @@ from fastdraft_core.data.corpus import Corpus
 from fastdraft_core.data.documents import Document
 from fastdraft_core.data.generation import Batch
 from fastdraft_core.data.prompts import Magpie, Template
+from fastdraft_core.data.tokenizer import backend
+from fastdraft_core.data.tokenizing import plain
 from fastdraft_core.data.writers import Writer, torch_writer
 from fastdraft_core.engine.pair import stop_ids
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Previewed
+from fastdraft_core.runtimes.prompt_ids import text_ids
 from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe, Synthesis
 from fastdraft_core.training.stages import recipe_corpus
 from fastdraft_core.training.start import load_target, target_path, target_tokenizer
@@ -31,6 +34,8 @@ _WRITTEN_TOKENS = 64
 def preview(recipe: Recipe, sources: Sequence[str], count: int) -> Iterator[Previewed]:
     """``count`` samples of each of ``sources``, of which ``target`` is what the target writes by [synthesis].
 
+    A source of instructions is shown as the target reads it, inside its chat template.
+
     Raises:
         FastdraftError: a source is unknown or empty, the recipe has no target, or the target cannot be had.
     """
@@ -42,10 +47,31 @@ def preview(recipe: Recipe, sources: Sequence[str], count: int) -> Iterator[Prev
         if name == TARGET_SOURCE:
             yield from _written(recipe, corpus, tokenizer, count)
             continue
+        if name in _only_instructions(recipe):
+            yield from _instructions(corpus, name, Template(tokenizer), tokenizer, count)
+            continue
+        source = recipe.sources.get(name)
+        encode = plain(backend(tokenizer), special_tokens=source is not None and source.special_tokens).encode
         for document in _documents(corpus, name, count):
-            ids = tokenizer(document.text).input_ids
+            ids = encode(document.text).ids
             tokens = _pieces(tokenizer, ids[:_SHOWN_TOKENS])
             yield Previewed(source=name, document=document.file, num_tokens=len(ids), tokens=tokens)
+
+
+def _only_instructions(recipe: Recipe) -> set[str]:
+    """The sources that are sets of instructions, and documents to no stage."""
+    section = recipe.synthesis
+    if section is None:
+        return set()
+    documents = {name for stage in recipe.stages.values() for name in stage.sources}
+    return set(section.instructions) - documents - set(section.sources)
+
+
+def _instructions(corpus: Corpus, name: str, template: Template, tokenizer: Any, count: int) -> Iterator[Previewed]:
+    for number, text in enumerate(corpus.instructions(name, held_out=False)[:count], 1):
+        ids = template.encode(text)
+        tokens = _pieces(tokenizer, ids[:_SHOWN_TOKENS])
+        yield Previewed(source=name, document=f"instruction {number}", num_tokens=len(ids), tokens=tokens)
 
 
 def _written(recipe: Recipe, corpus: Corpus, tokenizer: Any, count: int) -> Iterator[Previewed]:
@@ -67,7 +93,7 @@ def _written(recipe: Recipe, corpus: Corpus, tokenizer: Any, count: int) -> Iter
         )
     heat = np.array(list(islice(cycle(section.temperatures), len(prompts))), dtype=np.float64)
     new = min(section.new_tokens, _WRITTEN_TOKENS)
-    rows = write(Batch([ids for _, ids in prompts], heat, new, stops, recipe.seed, len(tokenizer)))
+    rows = write(Batch([ids for _, ids in prompts], heat, new, stops, recipe.seed, len(tokenizer))).rows
     for (name, ids), row, temperature in zip(prompts, rows, heat.tolist(), strict=True):
         written = row or ids
         tokens, given = _pieces(tokenizer, written), len(ids)
@@ -96,7 +122,7 @@ def _prompts(
     length = max(section.prefix_tokens)
     for source in section.sources:
         for document in _documents(corpus, source, count):
-            yield f"prefix of {document.file}", tokenizer(document.text).input_ids[:length]
+            yield f"prefix of {document.file}", text_ids(tokenizer, document.text)[:length]
     for source in section.instructions:
         for text in corpus.instructions(source, held_out=False)[:count]:
             yield f"instruction of {source}", template.encode(text)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import datetime
 import platform
 import secrets
-import sys
 import time
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
@@ -18,26 +16,8 @@ import torch
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event
 from fastdraft_core.machine.devices import choose_dtype
+from fastdraft_core.machine.pages import keep_pages
 from fastdraft_core.training.stop import Interrupted
-
-#: Of glibc's ``mallopt(3)``.
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
-_NEVER, _NONE = -1, 0
-_GROWTH = 64 << 20
-
-
-def keep_pages() -> None:
-    """Tell glibc's allocator so for the rest of this process; nothing where there is another one.
-
-    Every step makes and frees the same large tensors. As separate mappings they cost a page fault for each 4 KiB, every time.
-    """
-    if sys.platform != "linux":
-        return
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_MMAP_MAX, _NONE)
-        mallopt(_TRIM_THRESHOLD, _NEVER)
-        mallopt(_TOP_PAD, _GROWTH)
 
 
 def training_dtype(device: str) -> torch.dtype:

@@ -14,10 +14,17 @@ from safetensors import SafetensorError
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Evaluated, Event, RecipeChanged, StageAcceptance, decode_message, encode
 from fastdraft_core.machine.devices import library_versions
+from fastdraft_core.models.draft_vocab import (
+    DRAFT_VOCAB_FILE,
+    DraftVocab,
+    read_draft_vocab,
+    write_draft_vocab,
+)
 from fastdraft_core.text_sources import BUILT_IN, TARGET_SOURCE
 from fastdraft_core.training.checkpoints import flush, load_trainer
 from fastdraft_core.training.evaluation import stage_acceptance
 from fastdraft_core.training.folders import find_checkpoint, last_checkpoint, stage_folder
+from fastdraft_core.training.licences import declared, header, licences, public_recipe, shown_name
 from fastdraft_core.training.output import building_beside, check_output, install
 from fastdraft_core.training.recipe import Recipe, dump_recipe, num_steps, tokens_per_step
 from fastdraft_core.training.stages import recipe_corpus
@@ -83,7 +90,10 @@ def _write(recipe: Recipe, folder: Path, checkpoint: Path, output: Path, why: st
         # The target's, with its code where it has some.
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=recipe.trust_remote_code)
         tokenizer.save_pretrained(building)
-        (building / "README.md").write_text(model_card(recipe, model, _events(folder), why), encoding="utf-8")
+        vocab = read_draft_vocab(checkpoint)
+        if vocab is not None:
+            write_draft_vocab(building, vocab)
+        (building / "README.md").write_text(model_card(recipe, model, _events(folder), why, vocab), encoding="utf-8")
         flush(building)
         install(building, output, folder)
     except (OSError, SafetensorError) as error:
@@ -98,35 +108,65 @@ def _write(recipe: Recipe, folder: Path, checkpoint: Path, output: Path, why: st
             shutil.rmtree(building, ignore_errors=True)
 
 
-def model_card(recipe: Recipe, model: Any, events: list[Event], why: str = "") -> str:
+def model_card(recipe: Recipe, model: Any, events: list[Event], why: str = "", vocab: DraftVocab | None = None) -> str:
     """Markdown: what it is, how it was made, what was measured, and ``why`` it is not the last checkpoint if it is not."""
     parameters = sum(p.numel() for p in model.parameters())
-    kind = f"A draft for the target `{recipe.target}`" if recipe.target else "A target for speculative decoding"
+    kind = (
+        f"A draft for the target `{shown_name(recipe.target)}`"
+        if recipe.target
+        else "A target for speculative decoding"
+    )
+    found = licences(recipe)
     versions = ", ".join(f"{name} {version}" for name, version in sorted(library_versions().items()))
     return "\n".join(
         [
+            header(recipe, found),
             f"# {recipe.name}\n",
             f"{kind}: {model.config.model_type}, {parameters:,} parameters, {model.config.num_hidden_layers} layers x "
             f"{model.config.hidden_size}, vocabulary {model.config.vocab_size}, context "
-            f"{model.config.max_position_embeddings}, bfloat16. Apache-2.0.\n",
+            f"{model.config.max_position_embeddings}, bfloat16. {_licence(found)}\n",
+            *([f"## Draft vocabulary\n\n{_vocabulary(vocab, events)}\n"] if vocab else []),
             f"## Data\n\n{_data(recipe)}\n",
             f"## Training\n\n{_stage_table(recipe, events)}\n",
             *([f"{why}\n"] if why else []),
             *([f"## Acceptance\n\n{_acceptance_table(recipe, events)}\n"] if recipe.target else []),
             "## Recipe\n\nReproduce with `fastdraft train " + recipe.name + "`:\n",
-            "```toml\n" + msgspec.toml.encode(dump_recipe(recipe)).decode().strip() + "\n```\n",
+            "```toml\n" + msgspec.toml.encode(public_recipe(dump_recipe(recipe))).decode().strip() + "\n```\n",
             *_changes(events),
             f"Made with Python {sys.version.split()[0]}, {versions}. The corpus changes with these versions.\n",
         ]
     )
 
 
+def _vocabulary(vocab: DraftVocab, events: list[Event]) -> str:
+    """What the head scores, and how much of held-out text that is."""
+    held_out: dict[str, float] = {}
+    for event in events:
+        if isinstance(event, Evaluated):
+            held_out |= event.coverage
+    return (
+        f"The head scores {vocab} (`{DRAFT_VOCAB_FILE}`, the most used first); other ids get a probability of 0. Share of "
+        f"held-out tokens that are among them: {_figures(held_out, '{:.3f}')}. Losses and perplexities are of these tokens. "
+        "fastdraft loads the head so; the rows of all other ids are in the weights, untrained as outputs, and a program that "
+        "scores them drafts worse, never wrongly. `fastdraft export` makes the head safe for such a program."
+    )
+
+
+def _licence(found: dict[str, str]) -> str:
+    """What the weights rest on, each with its licence."""
+    told = ", ".join(f"`{name}` {licence}" for name, licence in found.items())
+    return f"Licence: {declared(found)}, by what it was made of ({told})."
+
+
 def _data(recipe: Recipe) -> str:
     """Where the weights began and what they were trained on."""
     used = sorted({source for stage in recipe.stages.values() for source in stage.sources})
     start = "untrained weights"
-    if recipe.init is not None:
-        start = f"{'layers' if recipe.init.method == 'pruned' else 'layers and embeddings'} of `{recipe.init.model}`"
+    if recipe.init is not None and recipe.init.model is not None:
+        what = "layers" if recipe.init.method == "pruned" else "layers and embeddings"
+        start = f"{what} of `{shown_name(recipe.init.model)}`"
+    elif recipe.init is not None:
+        start = "untrained layers and the target's embeddings, projected onto their principal components,"
     parts = [f"Trained from {start} on {', '.join(f'`{source}`' for source in used)}."]
     if not set(used) & set(BUILT_IN):
         return parts[0]

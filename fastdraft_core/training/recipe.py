@@ -43,6 +43,12 @@ class ModelShape(_Section, frozen=True):
     intermediate_size: Annotated[int, Doc(description="Width of the feed-forward network.", ge=8, le=4 * _WIDEST)]
     context_length: Annotated[int, Doc(description="Longest sequence in tokens.", ge=8)] = 512
     tie_embeddings: Annotated[bool, Doc(description="Share the input embedding with the output head.")] = True
+    draft_vocab: Annotated[
+        Annotated[int, Doc(ge=16)] | None,
+        Doc(
+            description="Ids that a draft's head scores, those that the target's own text uses most (FR-Spec); default: all."
+        ),
+    ] = None
     architecture: Annotated[str | None, Doc(description="transformers model type; default: the target's own.")] = None
 
 
@@ -103,10 +109,15 @@ class Init(_Section, frozen=True):
     """``[init]``: start the first stage from an existing small model; without it, from nothing."""
 
     method: Annotated[
-        Literal["pruned", "transplant"],
-        Doc(description="pruned: layers of a sibling of the target; transplant: of a donor with another vocabulary."),
+        Literal["pruned", "transplant", "projected"],
+        Doc(
+            description="pruned: layers of a sibling of the target; transplant: of a donor with another vocabulary; projected: "
+            "untrained layers, and the target's embeddings on their principal components."
+        ),
     ]
-    model: Annotated[str, Doc(description="The sibling or donor: a folder or a hub id.")]
+    model: Annotated[str | None, Doc(description="The sibling or donor: a folder or a hub id; none for projected.")] = (
+        None
+    )
     layers: Annotated[
         list[int] | None, Doc(description="Its layers to keep, from 0; default: model.num_layers evenly spread ones.")
     ] = None
@@ -220,7 +231,7 @@ def load_recipe(name: str, settings: list[str] | None = None) -> Recipe:
     """
     path = Path(name) if name.endswith(".toml") else places.assets() / "recipes" / f"{name}.toml"
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         bundled = ", ".join(sorted(p.stem for p in (places.assets() / "recipes").glob("*.toml")))
         raise FastdraftError(f"No recipe at {path}. Give a .toml file or a bundled name: {bundled}.") from error
@@ -342,6 +353,10 @@ def check(recipe: Recipe, where: str) -> None:
         raise FastdraftError(
             f"{where}: trust_remote_code is about the code of a target, and there is none. Leave it out."
         )
+    if recipe.model.draft_vocab is not None and recipe.target is None:
+        raise FastdraftError(
+            f"{where}: model.draft_vocab shortens the head of a draft, and a target scores every id. Leave it out."
+        )
     if not recipe.stages:
         raise FastdraftError(f"{where}: there is no stage to run; add at least one of [pt], [cp], [ft] without skip.")
     _check_starts(recipe, where)
@@ -375,7 +390,7 @@ def _check_shape(recipe: Recipe, where: str) -> None:
     shape = recipe.model
     size, rest = divmod(shape.hidden_size, shape.num_heads)
     # An inherited model brings the size of its own heads.
-    if recipe.init is None and not rest and size % 2:
+    if (recipe.init is None or recipe.init.method == "projected") and not rest and size % 2:
         raise FastdraftError(
             f"{where}: model.hidden_size {shape.hidden_size} over model.num_heads {shape.num_heads} gives heads of {size}, and "
             "rotary positions need an even size. Change one of them."
@@ -409,6 +424,11 @@ def _check_synthesis(synthesis: Synthesis, where: str) -> None:
 
 def _check_starts(recipe: Recipe, where: str) -> None:
     """What starts from a draft's best checkpoint, or from another model, is a draft."""
+    if recipe.init is not None and (recipe.init.method == "projected") != (recipe.init.model is None):
+        raise FastdraftError(
+            f"{where}: init.method = 'projected' takes the embeddings of the target and no other model; the other methods need "
+            "init.model."
+        )
     if recipe.target is not None:
         return
     if recipe.init is not None:

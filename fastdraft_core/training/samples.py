@@ -52,7 +52,7 @@ class Samples:
         greedy = np.zeros(len(self.prompts))
         stops = {self.tokenizer.eos_token_id}
         batch = Batch(self.prompts, greedy, min(_NEW_TOKENS, room), stops, seed=0, vocab_size=len(self.tokenizer))
-        rows = continue_batch(model, batch)
+        rows = continue_batch(model, batch).rows
         return [self._decode(row[length:]) if row else "" for row in rows]
 
     def _decode(self, ids: list[int]) -> str:

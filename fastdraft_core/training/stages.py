@@ -21,12 +21,14 @@ from fastdraft_core.data.locks import alone
 from fastdraft_core.data.memory import memory_for
 from fastdraft_core.data.mixtures import Mixture
 from fastdraft_core.data.shards import Shard
-from fastdraft_core.data.target_logits import TargetLogits, open_target_logits, score, target_key
+from fastdraft_core.data.target_logits import TargetLogits, logits_folder, open_target_logits, score, target_key
 from fastdraft_core.data.tokenizer import tokenizer_hash, train_tokenizer
 from fastdraft_core.data.writers import NO_VLLM
+from fastdraft_core.engine.pair import stop_ids
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Checkpointed, Event, Mixed, Progress
 from fastdraft_core.models.catalog import resolve
+from fastdraft_core.models.draft_vocab import DraftVocab
 from fastdraft_core.training.checkpoints import load_trainer
 from fastdraft_core.training.evaluation import Reference, make_reference, make_texts
 from fastdraft_core.training.folders import last_checkpoint, stage_folder
@@ -34,18 +36,24 @@ from fastdraft_core.training.loop import StageRun, droppable, train_stage
 from fastdraft_core.training.processes import check_same, check_shared, first_alone, make_accelerator, together
 from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe, Stage, num_steps, rows_per_step
 from fastdraft_core.training.samples import Samples, make_samples
+from fastdraft_core.training.short_head import shorten_head
 from fastdraft_core.training.start import (
     check_context,
     load_target,
+    recipe_config,
     starting_model,
+    target_config,
     target_path,
     target_tokenizer,
 )
 from fastdraft_core.training.stop import Stop
 from fastdraft_core.training.synthetic import chat_template, prompt_limit, synthetic_shard
+from fastdraft_core.training.vocabulary import job_draft_vocab
 
 _MAX_HELD_OUT_ROWS = 256
 _EVERY_PROMPT = 1 << 30
+#: What a chat template is tried with.
+_TRIAL = "Hello."
 
 
 def run_recipe(recipe: Recipe, folder: Path, *, only: str | None = None, stop: Stop | None = None) -> Iterator[Event]:
@@ -62,6 +70,8 @@ def run_recipe(recipe: Recipe, folder: Path, *, only: str | None = None, stop: S
     if recipe.trust_remote_code:
         yield Progress(what=f"code that comes with {recipe.target} runs here: the recipe says trust_remote_code = true")
     check_context(recipe)
+    # Refused now, where the architecture cannot make the model, and not after hours of reading.
+    recipe_config(recipe)
     accelerator, stop = make_accelerator(), stop or Stop()
     with together(accelerator):
         check_shared(accelerator, folder, places.cache())
@@ -69,10 +79,14 @@ def run_recipe(recipe: Recipe, folder: Path, *, only: str | None = None, stop: S
             corpus = recipe_corpus(recipe)
         tokenizer = yield from stop.drop(first_alone(accelerator, _tokenizer(recipe, folder, corpus)))
         check_ahead(recipe, folder, tokenizer, only)
+        choosing = _draft_vocab(recipe, folder, corpus, tokenizer, accelerator.device)
+        vocab = yield from stop.drop(first_alone(accelerator, choosing))
         previous: str | None = None
         for name, stage in recipe.stages.items():
             if only in (None, name) and not _is_finished(folder, name, stage):
-                yield from _run_stage(recipe, folder, name, stage, previous, tokenizer, corpus, accelerator, stop)
+                yield from _run_stage(
+                    recipe, folder, name, stage, previous, tokenizer, vocab, corpus, accelerator, stop
+                )
             previous = name
 
 
@@ -106,6 +120,7 @@ def _run_stage(
     stage: Stage,
     previous: str | None,
     tokenizer: Any,
+    vocab: DraftVocab | None,
     corpus: Corpus,
     accelerator: Any,
     stop: Stop,
@@ -143,6 +158,8 @@ def _run_stage(
     )
     starting = starting_model(recipe, folder, name, previous, tokenizer, accelerator.device)
     model = yield from stop.drop(starting)
+    if vocab is not None:
+        shorten_head(model, vocab)
     model = model.to(accelerator.device)
     samples = make_samples(unseen, tokenizer)
     run = StageRun(
@@ -163,6 +180,20 @@ def _run_stage(
         yield event
         if isinstance(event, Checkpointed) and accelerator.is_main_process and not stop.requested:
             yield from _sampled(run, samples, event.step)
+
+
+def _draft_vocab(
+    recipe: Recipe, folder: Path, corpus: Corpus, tokenizer: Any, device: Any
+) -> Generator[Event, None, DraftVocab | None]:
+    """Returns the draft vocabulary, where the recipe has one."""
+    if recipe.model.draft_vocab is None:
+        return None
+
+    def open_shard(source: str) -> Generator[Event, None, Shard]:
+        return _shard(recipe, corpus, source, tokenizer, device, {}, held_out=False)
+
+    stops = stop_ids(Path(target_path(recipe)), tokenizer, recipe.trust_remote_code)
+    return (yield from job_draft_vocab(recipe, folder, open_shard, target_config(recipe).vocab_size, stops))
 
 
 def _check_held_out(recipe: Recipe, stage: Stage, source: str, shard: Shard) -> None:
@@ -207,7 +238,7 @@ def _target_logits(
     recipe: Recipe, shard: Shard, top_k: int, tokenizer: Any, device: Any
 ) -> Generator[Event, None, TargetLogits]:
     """Open the target's probabilities of a shard's tokens, having it score them on ``device`` first. Returns them."""
-    folder = shard.folder.with_name(f"{shard.folder.name}-top{top_k}-{target_key(Path(target_path(recipe)))}")
+    folder = logits_folder(shard.folder, top_k, target_key(Path(target_path(recipe))))
 
     def store() -> Generator[Event, None, None]:
         yield Progress(what=f"the target reads {shard.index.num_tokens:,} tokens and its probabilities are stored")
@@ -285,13 +316,16 @@ def check_ahead(recipe: Recipe, folder: Path, tokenizer: Any, only: str | None) 
     """See that what the stages of the job in ``folder`` need is there, of those that have not begun; no network is asked.
 
     Raises:
-        FastdraftError: files of a source are absent, or the target cannot write as [synthesis] asks.
+        FastdraftError: files of a source are absent, or the target cannot write as [synthesis] asks, or its chat template raises.
     """
     coming = [s for name, s in recipe.stages.items() if only in (None, name) and last_checkpoint(folder, name) is None]
     documents = {source for stage in coming for source in stage.sources}
     section = recipe.synthesis
     if TARGET_SOURCE in documents and section is not None:
-        chat_template(recipe, section, tokenizer)
+        template = chat_template(recipe, section, tokenizer)
+        if section.instructions or section.magpie:
+            # A template that raises would do so after hours of training.
+            template.encode(_TRIAL)
         prompt_limit(recipe, section)
         if section.engine == "vllm" and importlib.util.find_spec("vllm") is None:
             raise FastdraftError(NO_VLLM)

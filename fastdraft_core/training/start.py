@@ -6,6 +6,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastdraft_core.engine.pair import stop_ids
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Progress
 from fastdraft_core.machine.devices import choose_device, choose_dtype
@@ -16,7 +17,9 @@ from fastdraft_core.training.architecture import model_config, new_model, read_c
 from fastdraft_core.training.folders import find_checkpoint, last_checkpoint, stage_folder
 from fastdraft_core.training.inheritance import inherited_config, inherited_model
 from fastdraft_core.training.processes import training_attention
+from fastdraft_core.training.projection import project_embeddings
 from fastdraft_core.training.recipe import Recipe
+from fastdraft_core.training.shape_check import usable_attention
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -30,7 +33,7 @@ def starting_model(
     Raises:
         FastdraftError: the stage before has no such checkpoint, or the model of ``[init]`` does not fit.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     attention = training_attention(device, compiled=recipe.compile)
     if last_checkpoint(folder, name) is not None:
@@ -43,20 +46,33 @@ def starting_model(
                 f"Stage {name} starts from the {start} checkpoint of {previous}, and there is none in {folder}. "
                 f"Run {previous} first, or leave it out with {previous}.skip = true."
             )
-        return AutoModelForCausalLM.from_pretrained(found, attn_implementation=attention, dtype="float32")
+        usable = usable_attention(AutoConfig.from_pretrained(found), attention)
+        return AutoModelForCausalLM.from_pretrained(found, attn_implementation=usable, dtype="float32")
     config = recipe_config(recipe, tokenizer)
     if recipe.init is None:
         return new_model(config, seed=recipe.seed, attention=attention)
-    yield Progress(what=f"starting from {recipe.init.model}")
-    model, told = inherited_model(recipe.init, config, tokenizer, str(recipe.target), attention)
+    yield Progress(what=f"starting from {recipe.init.model or recipe.target}")
+    if recipe.init.method == "projected":
+        target = load_model(
+            Path(target_path(recipe)),
+            str(recipe.target),
+            device="cpu",
+            dtype="float32",
+            trust_remote_code=recipe.trust_remote_code,
+        )
+        model = new_model(config, seed=recipe.seed, attention=attention)
+        told = project_embeddings(model, target, str(recipe.target))
+    else:
+        model, told = inherited_model(recipe.init, config, tokenizer, str(recipe.target), attention)
     yield Progress(what=f"started from {told}")
     return model
 
 
-def recipe_config(recipe: Recipe, tokenizer: Any = None) -> Any:
+def recipe_config(recipe: Recipe, tokenizer: Any = None, target: Any = None) -> Any:
     """The configuration of the model that ``recipe`` trains; of a target or another model only config.json is read.
 
-    Without a ``tokenizer``, before one is trained or loaded, special ids are left at the architecture's own.
+    Without a ``tokenizer``, before one is trained or loaded, special ids are left at the architecture's own. ``target`` is
+    the target's configuration, where it is known already.
 
     Raises:
         FastdraftError: the target cannot be had, or its configuration cannot be read.
@@ -70,22 +86,24 @@ def recipe_config(recipe: Recipe, tokenizer: Any = None) -> Any:
         vocab_size = len(tokenizer) if tokenizer else recipe.tokenizer.vocab_size
         architecture = recipe.model.architecture or "llama"
     else:
-        target = target_config(recipe)
+        target = target or target_config(recipe)
         architecture, vocab_size = recipe.model.architecture or target.model_type, target.vocab_size
-        if recipe.init is not None:
+        if recipe.init is not None and recipe.init.method != "projected":
             return inherited_config(recipe.init, recipe.model, vocab_size=vocab_size, special=special)
     return model_config(recipe.model, architecture=architecture, vocab_size=vocab_size, special=special)
 
 
-def check_context(recipe: Recipe) -> None:
-    """See that the target can read the rows of every stage; it judges the draft on them.
+def check_context(recipe: Recipe, target: Any = None) -> None:
+    """See that the target, of this configuration where it is known already, can read the rows of every stage.
+
+    It judges the draft on them.
 
     Raises:
         FastdraftError: its context is shorter, or its configuration cannot be had.
     """
     if recipe.target is None:
         return
-    context = context_length(target_config(recipe))
+    context = context_length(target or target_config(recipe))
     for name, stage in recipe.stages.items():
         if stage.sequence_length > context:
             raise FastdraftError(
@@ -107,9 +125,21 @@ def target_path(recipe: Recipe) -> str:
 
 
 def target_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
-    """The target's own tokenizer."""
+    """The target's own tokenizer.
+
+    Raises:
+        FastdraftError: it cannot be read, or has no end-of-text token for the end of a document.
+    """
     folder = Path(target_path(recipe))
-    return load_tokenizer(folder, str(recipe.target), trust_remote_code=recipe.trust_remote_code)
+    tokenizer = load_tokenizer(folder, str(recipe.target), trust_remote_code=recipe.trust_remote_code)
+    if tokenizer.eos_token_id is None:
+        ends = sorted(stop_ids(folder, tokenizer, recipe.trust_remote_code))
+        told = ", ".join(f"{tokenizer.convert_ids_to_tokens(i)!r} (id {i})" for i in ends)
+        raise FastdraftError(
+            f"The tokenizer of {recipe.target} names no end-of-text token, with which every document ends. Add eos_token to "
+            f"{folder / 'tokenizer_config.json'}{f'; the configuration ends texts with {told}' if told else ''}."
+        )
+    return tokenizer
 
 
 def load_target(recipe: Recipe, device: Any = None) -> PreTrainedModel:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from fastdraft_core.data.locks import alone
 from fastdraft_core.data.openvino_writer import openvino_writer
 from fastdraft_core.data.prompts import Instructions, Magpie, Prefixes, Prompts, Template
 from fastdraft_core.data.shards import Shard, open_shard, write_shard
-from fastdraft_core.data.synthesis import Plan, begun_with, sequence_rows, synthesize
-from fastdraft_core.data.target_logits import target_key
+from fastdraft_core.data.synthesis import Plan, begun_with, probabilities_file, sequence_rows, synthesize
+from fastdraft_core.data.target_logits import logits_folder, store_kept, target_key
 from fastdraft_core.data.tokenizer import tokenizer_hash
 from fastdraft_core.data.writers import Writer, choose_engine, torch_writer, vllm_writer
 from fastdraft_core.engine.pair import stop_ids
@@ -58,15 +58,18 @@ def synthetic_shard(
     material = yield from _material(section, corpus, tokenizer, held_out=held_out)
     hashed, weights = tokenizer_hash(tokenizer), target_key(Path(target_path(recipe)))
     side = "held-out" if held_out else "train"
-    name = f"{side}-{_key(recipe, section, material, weights, hashed)}"
-    folder = places.cache() / "shards" / f"target-{name}"
+    key = _key(section, recipe.seed, material, weights, hashed)
+    folder = places.cache() / "shards" / f"target-{side}-{key}"
+    file = _file(side, key, _key(msgspec.structs.replace(section, tokens=0), recipe.seed, material, weights, hashed))
+    # Evaluation reads the held-out side with the target itself, and a file goes on as it was begun.
+    asked = 0 if held_out or section.engine == "vllm" else kept_top_k(recipe)
+    top_k = begun_with(file).get("top_k", 0) if file.is_file() else min(asked, len(tokenizer))
 
     def write() -> Generator[Event, None, None]:
-        plan = _plan(recipe, section, tokenizer, held_out=held_out)
+        plan = replace(_plan(recipe, section, tokenizer, held_out=held_out), top_k=top_k)
         yield Progress(what=f"the target writes {plan.tokens:,} tokens ({side})")
         stops = stop_ids(Path(target_path(recipe)), tokenizer, recipe.trust_remote_code)
         limit = prompt_limit(recipe, section)
-        file = places.cache() / "synthesis" / name / "sequences.jsonl"
         with contextlib.ExitStack() as open_while_writing:
             engine, writer = yield from _writer(recipe, section, device, file, open_while_writing)
             kinds = _kinds(section, material, template, limit, writer, stops, plan.seed, corpus)
@@ -78,11 +81,37 @@ def synthetic_shard(
                 "engine": engine,
             }
             yield from synthesize(file, plan, writer, kinds, stops, header)
-        write_shard(folder, sequence_rows(file), source=TARGET_SOURCE, tokenizer_hash=hashed, vocab_size=len(tokenizer))
+        rows = sequence_rows(file, plan.tokens)
+        write_shard(folder, rows, source=TARGET_SOURCE, tokenizer_hash=hashed, vocab_size=len(tokenizer))
 
     # Two jobs must not append to one file.
-    yield from alone(folder, "has the target write the same", (folder / "index.json").is_file, write())
-    return open_shard(folder, tokenizer_hash=hashed)
+    yield from alone(file.parent, "has the target write the same", (folder / "index.json").is_file, write())
+    shard = open_shard(folder, tokenizer_hash=hashed)
+    if top_k and probabilities_file(file).is_file():
+        stored = logits_folder(folder, top_k, weights)
+
+        def store() -> Generator[Event, None, None]:
+            yield Progress(what=f"what the target kept while it wrote {shard.index.num_tokens:,} tokens is stored")
+            store_kept(stored, shard, probabilities_file(file), top_k=top_k, vocab_size=len(tokenizer))
+
+        yield from alone(stored, "stores the same probabilities", (stored / "index.json").is_file, store())
+    return shard
+
+
+def kept_top_k(recipe: Recipe) -> int:
+    """How many of its probabilities the target keeps while it writes: what stages learn of its text, 0 for the text alone."""
+    read = [stage for stage in recipe.stages.values() if TARGET_SOURCE in stage.sources and stage.loss != "ce"]
+    return max((stage.top_k for stage in read), default=0)
+
+
+def _file(side: str, key: str, any_length: str) -> Path:
+    """The file of sequences; more tokens of the same go on with what is there.
+
+    ``key`` names it with its length, as earlier versions did: one that was begun so goes on.
+    """
+    folder = places.cache() / "synthesis"
+    begun = folder / f"{side}-{key}" / "sequences.jsonl"
+    return begun if begun.is_file() else folder / f"{side}-{any_length}" / "sequences.jsonl"
 
 
 def _writer(
@@ -189,10 +218,10 @@ def _kinds(
     return kinds
 
 
-def _key(recipe: Recipe, section: Synthesis, material: _Material, weights: str, hashed: str) -> str:
+def _key(section: Synthesis, seed: int, material: _Material, weights: str, hashed: str) -> str:
     """Names everything that the sequences depend on; the tokenizer's hash covers its chat template."""
     read = [shard.index.sha256 for shard in material.shards]
-    whole = [msgspec.to_builtins(section), weights, hashed, read, material.instructions, recipe.seed]
+    whole = [msgspec.to_builtins(section), weights, hashed, read, material.instructions, seed]
     return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:16]
 
 

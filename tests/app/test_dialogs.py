@@ -11,7 +11,7 @@ from textual.widgets import Button
 
 from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.dialogs.dialog import Dialog
-from fastdraft_app.dialogs.export import ExportScreen
+from fastdraft_app.dialogs.formats import ExportScreen
 from fastdraft_app.live.prompt_screen import PromptScreen
 from fastdraft_app.live.prompts import Preset
 

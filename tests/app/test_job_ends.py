@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from fastdraft_app.app import FastdraftApp
-from fastdraft_app.client import desktop
+from fastdraft_app.client import file_manager
 from fastdraft_app.client.watch import JobWatcher
 from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.jobs.job_list import JobList
@@ -22,7 +22,7 @@ from fastdraft_app.jobs.screen import JobsScreen
 from fastdraft_app.live.screen import LiveScreen
 from fastdraft_app.sweep.screen import SweepScreen
 from fastdraft_app.sweep.setup import drafts_of
-from fastdraft_app.terminal.desktop import notification
+from fastdraft_app.terminal.notification import notification
 from fastdraft_core import places
 from fastdraft_core.jobs import control
 from fastdraft_core.jobs.processes import this_process
@@ -76,7 +76,7 @@ async def test_an_end_is_told_on_the_live_screen(app: FastdraftApp, monkeypatch:
     bells: list[str] = []
     written: list[str] = []
     async with app.run_test(size=(120, 36)) as pilot:
-        await wait_for(pilot, lambda: app._watcher._seen)
+        await wait_for(pilot, lambda: app.notices.watcher._seen)
         assert app._driver is not None
         monkeypatch.setattr(app, "bell", lambda: bells.append("bell"))
         monkeypatch.setattr(app._driver, "write", written.append)
@@ -187,11 +187,11 @@ def test_a_folder_opens_only_on_a_desktop(tmp_path: Path, monkeypatch: pytest.Mo
     program.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    assert desktop.opener({}, "linux") == ""
-    assert desktop.opener({"DISPLAY": ":0"}, "linux") == str(program)
+    assert file_manager.opener({}, "linux") == ""
+    assert file_manager.opener({"DISPLAY": ":0"}, "linux") == str(program)
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    assert not desktop.open_folder(tmp_path)
+    assert not file_manager.open_folder(tmp_path)
 
 
 async def test_a_queued_row_says_what_it_waits_for(app: FastdraftApp) -> None:

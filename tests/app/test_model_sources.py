@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
 
 from fastdraft_app.app import FastdraftApp
@@ -54,6 +55,21 @@ def listed(screen: ModelsScreen) -> str:
     return "\n".join(str(option.prompt) for option in screen.query_one("#models", OptionList).options)
 
 
+def picker_rows(pilot: Pilot[None]) -> str:
+    """All that the picker lists; nothing as long as it is not there, or has not answered."""
+    if not isinstance(pilot.app.screen, PickerScreen):
+        return ""
+    lists = pilot.app.screen.query("#rows").results(OptionList)
+    return "\n".join(str(option.prompt) for found in lists for option in found.options)
+
+
+async def type_into_picker(pilot: Pilot[None], text: str, answer: str) -> None:
+    """Type ``text`` once the picker has shown what it lists at first, and wait until it lists ``answer``."""
+    await wait_for(pilot, lambda: picker_rows(pilot))
+    pilot.app.screen.query_one("#typed", Input).value = text
+    await wait_for(pilot, lambda: answer in picker_rows(pilot))
+
+
 async def test_what_is_documented_of_a_target_is_called_that(app: FastdraftApp) -> None:
     """Figures that nobody measured here are labelled; what nobody documents is no figure."""
     async with app.run_test(size=(160, 48)) as pilot:
@@ -72,9 +88,7 @@ async def test_a_download_is_seen_stopped_and_taken_up_again(app: FastdraftApp, 
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await open_models(pilot)
         await pilot.press("b")
-        await wait_for(pilot, lambda: isinstance(app.screen, PickerScreen))
-        app.screen.query_one("#typed", Input).value = "owner/model"
-        await pilot.pause(0.3)
+        await type_into_picker(pilot, "owner/model", "owner/model")
         await pilot.press("enter")
         await wait_for(pilot, lambda: "of 25 MB" in title(screen) and "10 MB" in title(screen), PATIENCE)
         await pilot.press("b")
@@ -82,7 +96,7 @@ async def test_a_download_is_seen_stopped_and_taken_up_again(app: FastdraftApp, 
         await pilot.press("y")
         await wait_for(pilot, lambda: any("what has come is kept" in told.message for told in app._notifications))
         hub.go_on.set()
-        screen._download("owner/model")
+        screen.downloads.begin("owner/model")
         await wait_for(pilot, lambda: any(told.title == "Downloaded" for told in app._notifications), PATIENCE)
         await wait_for(pilot, lambda: "owner/model" in listed(screen))
         assert any(asked.startswith("bytes=1") for asked in hub.ranges)
@@ -94,8 +108,7 @@ async def test_a_download_that_cannot_be_says_why(app: FastdraftApp, hub: Hub) -
         screen = await open_models(pilot)
         choose(screen, "FastDraft-120M")
         await pilot.press("b")
-        await wait_for(pilot, lambda: isinstance(app.screen, PickerScreen))
-        await pilot.pause(0.3)
+        await wait_for(pilot, lambda: "FastDraft-120M" in picker_rows(pilot))
         await pilot.press("enter")
         await wait_for(pilot, lambda: any(told.title == "Not downloaded" for told in app._notifications), PATIENCE)
         (told,) = [told for told in app._notifications if told.title == "Not downloaded"]
@@ -110,11 +123,7 @@ async def test_a_folder_is_added_remembered_and_taken_off(app: FastdraftApp, tmp
         screen = await open_models(pilot)
         for there in (True, False):
             await pilot.press("a")
-            await wait_for(pilot, lambda: isinstance(app.screen, PickerScreen))
-            app.screen.query_one("#typed", Input).value = str(tmp_path / "brought")
-            await wait_for(
-                pilot, lambda: "1 model here" in str(app.screen.query_one("#rows", OptionList).options[1].prompt)
-            )
+            await type_into_picker(pilot, str(tmp_path / "brought"), "1 model here")
             await pilot.press("enter")
             await wait_for(pilot, lambda wanted=there: ("by-hand" in listed(screen)) is wanted)
 

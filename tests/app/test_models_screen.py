@@ -11,7 +11,7 @@ from textual.widgets import OptionList, Static
 
 from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.live.screen import LiveScreen
-from fastdraft_app.models.partners import Known, pair
+from fastdraft_app.models.partners import KnownAcceptance, pair
 from fastdraft_app.models.screen import ModelsScreen
 from fastdraft_core import places
 from fastdraft_core.models.local_models import shelf
@@ -92,14 +92,16 @@ def test_the_partner_is_the_best_that_is_known(tmp_path: Path) -> None:
         write(tmp_path / "mine" / name, TOKENS, weights)
     models = shelf([tmp_path / "mine"])
     named = {Path(model.name).name: model for model in models}
-    demo = pair(named["demo"], models, Known({("demo", "demo:XS"): 0.9}))
+    demo = pair(named["demo"], models, KnownAcceptance({("demo", "demo:XS"): 0.9}))
     assert (demo.target, demo.draft) == ("demo", "demo:S")
     big = named["big"]
-    assert pair(big, models, Known()).draft == named["small"].name
+    assert pair(big, models, KnownAcceptance()).draft == named["small"].name
     good, small = named["good"].name, named["small"].name
-    rated = pair(big, models, Known({(big.name, good): 0.6, (big.name, "demo:S"): 0.5}, {(big.name, small): 0.9}))
+    rated = pair(
+        big, models, KnownAcceptance({(big.name, good): 0.6, (big.name, "demo:S"): 0.5}, {(big.name, small): 0.9})
+    )
     assert (rated.draft, "0.60 in kept sweeps" in rated.why) == (good, True)
-    trained = pair(big, models, Known(jobs={(big.name, good): 0.4}))
+    trained = pair(big, models, KnownAcceptance(jobs={(big.name, good): 0.4}))
     assert (trained.draft, "0.40 after its training" in trained.why) == (good, True)
 
 

@@ -81,13 +81,13 @@ async def test_only_screens_that_exist_can_be_reached(app: FastdraftApp) -> None
     """A number key without a screen does nothing and is shown nowhere."""
     async with app.run_test(size=(160, 48)) as pilot:
         await settled(pilot)
-        known = {place.key for place in navigation.PLACES}
+        known = {place.key for place in navigation.DESTINATIONS}
         for key in "1234567":
             before = app.screen
             await pilot.press(key)
             await pilot.pause()
             assert key in known or app.screen is before
-        for place in navigation.PLACES:
+        for place in navigation.DESTINATIONS:
             await pilot.press(place.key)
             assert app.current_mode == place.mode
 
@@ -152,7 +152,7 @@ async def test_the_screens_in_the_key_bar(app: FastdraftApp) -> None:
     """One screen needs no tab; several are shown with their numbers."""
     async with app.run_test(size=(240, 48)) as pilot:
         await settled(pilot)
-        assert ("1 live" in live(pilot).query_one(KeyBar).text) is (len(navigation.PLACES) > 1)
+        assert ("1 live" in live(pilot).query_one(KeyBar).text) is (len(navigation.DESTINATIONS) > 1)
 
 
 async def test_a_wide_key_bar_has_every_screen_and_keys_of_this_one(app: FastdraftApp) -> None:
@@ -160,7 +160,7 @@ async def test_a_wide_key_bar_has_every_screen_and_keys_of_this_one(app: Fastdra
     async with app.run_test(size=(160, 48)) as pilot:
         await settled(pilot)
         bar = live(pilot).query_one(KeyBar)
-        assert all(f"{place.key} {place.title}" in bar.text for place in navigation.PLACES)
+        assert all(f"{place.key} {place.title}" in bar.text for place in navigation.DESTINATIONS)
         assert "s slow" in bar.text
         assert bar.text.endswith("q quit")
         assert len(bar.text) <= bar.size.width

@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.widgets import OptionList
 
 from fastdraft_app.dialogs import choices
-from fastdraft_app.dialogs.choices import Group, Row, file_source, model_source
+from fastdraft_app.dialogs.choices import Choice, ChoiceGroup, file_source, model_source
 from fastdraft_app.dialogs.picker import PickerScreen
 from fastdraft_app.history import read_history, remember_models, remember_prompt
 from fastdraft_app.live.session import Phase
@@ -34,7 +34,7 @@ def write_model(folder: Path, vocab_size: int = 4096) -> str:
     return str(folder)
 
 
-def rows(groups: list[choices.Group]) -> list[Row]:
+def rows(groups: list[choices.ChoiceGroup]) -> list[Choice]:
     """All rows of an answer."""
     return [row for group in groups for row in group.rows]
 
@@ -69,7 +69,7 @@ def test_a_path_leads_through_folders_to_the_models_in_it(tmp_path: Path) -> Non
     """A folder of models offers its models; half a path offers the folders that it may mean."""
     model = write_model(tmp_path / "store" / "llama")
     source = model_source(drafts=False)
-    assert rows(source(f"{tmp_path}/sto"))[0] == Row(f"{tmp_path}/store/", "store/", folder=True)
+    assert rows(source(f"{tmp_path}/sto"))[0] == Choice(f"{tmp_path}/store/", "store/", folder=True)
     assert rows(source(f"{tmp_path}/store"))[0].value == model
     assert rows(source(model))[0].value == model
 
@@ -178,17 +178,17 @@ async def test_escape_changes_nothing_and_tab_completes(make_app: MakeApp, tmp_p
         await wait_for(pilot, lambda: picker._rows and picker._rows[0].title.endswith("llama"))
         await pilot.press("escape")
         await pilot.pause()
-        assert live(pilot).settings.target == "demo"
+        assert live(pilot).controller.settings.target == "demo"
 
 
 async def test_enter_takes_what_was_typed_however_slowly_the_list_follows(make_app: MakeApp) -> None:
     """Quick keys on a busy machine: the rows of the text before are on screen, and none of them is taken."""
     slow = Event()
 
-    def source(typed: str) -> list[Group]:
+    def source(typed: str) -> list[ChoiceGroup]:
         if typed:
             slow.wait(10)
-        return [Group("all", [Row(one, one) for one in ("first", "second") if typed in one])]
+        return [ChoiceGroup("all", [Choice(one, one) for one in ("first", "second") if typed in one])]
 
     app = make_app()
     taken: list[str | None] = []

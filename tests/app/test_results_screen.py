@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from textual.widgets import OptionList, Static
 
 from fastdraft_app.app import FastdraftApp
-from fastdraft_app.dialogs.export import ExportScreen
+from fastdraft_app.dialogs.formats import ExportScreen
 from fastdraft_app.dialogs.help import HelpScreen
 from fastdraft_app.dialogs.picker import PickerScreen
 from fastdraft_app.results.compare_screen import CompareScreen

@@ -25,7 +25,7 @@ from tests.terminal import Session, alive, gone
 from .conftest import MakeApp
 from .fake_engine import HOSTILE, MOMENTS
 from .helpers import live, wait_for
-from .test_live_screen import banner, pane
+from .live.test_live_screen import banner, pane
 
 FORBIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 TEXTS = st.text(st.one_of(st.characters(), st.sampled_from("".join(HOSTILE)))) | st.lists(st.sampled_from(HOSTILE)).map(

@@ -15,11 +15,11 @@ from fastdraft_app.app import FastdraftApp
 from fastdraft_app.cli import parse
 from fastdraft_app.client.engine import EngineClient
 from fastdraft_app.client.sweep import SweepClient
-from fastdraft_app.live.choose import DEBOUNCE_SECONDS
+from fastdraft_app.live.controller import DEBOUNCE_SECONDS
 from fastdraft_app.live.session import Phase
 from fastdraft_app.messages import SettingsChanged
-from fastdraft_app.results.panel_chart import PanelChart
-from fastdraft_app.results.points import point_changes
+from fastdraft_app.result_view.panel_chart import PanelChart
+from fastdraft_app.result_view.point_screen import point_changes
 from fastdraft_app.results.result_screen import ResultScreen
 from fastdraft_app.settings.settings import Settings
 from fastdraft_app.sweep.screen import SweepScreen
@@ -30,6 +30,7 @@ from fastdraft_app.widgets.banner import Banner
 from fastdraft_app.widgets.figure_rows import FigureRows
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_core.events import Command, Load, Run
+from fastdraft_core.events.sweeping import PointKey
 from tests.bench.points import measured
 from tests.bench.points import result as result_of
 
@@ -133,7 +134,7 @@ async def test_the_cursor_reads_a_point_and_enter_opens_it_in_the_live_screen(ma
         await wait_for(pilot, lambda: live(pilot).session.phase is Phase.DONE, 60)
         started = live(pilot).session.recording.tracks["sd"].started
         assert (app.preferences.current.draft, started.gamma, started.temperature) == ("demo:S", 4, 0.0)
-        presets = {preset.text: preset.task for preset in live(pilot)._presets}
+        presets = {preset.text: preset.task for preset in live(pilot).controller.presets}
         assert presets[started.prompt] == "text", "a prompt of the point's task"
 
 
@@ -175,7 +176,7 @@ def test_a_point_knows_its_formats_and_its_prompt() -> None:
     result.plan = msgspec.structs.replace(
         result.plan, tasks=[task, *result.plan.tasks[1:]], load=load, runtime="openvino"
     )
-    changes = point_changes(result, ("demo:S", 2, 0.0, "code"), "mine")
+    changes = point_changes(result, PointKey("demo:S", 2, 0.0, "code"), "mine")
     assert {name: changes[name] for name in ("dtype", "kv_precision", "weights", "prompt", "length", "threads")} == {
         "dtype": "bfloat16", "kv_precision": "auto", "weights": "int8", "prompt": "Once upon", "length": 77, "threads": 2,
     }  # fmt: skip

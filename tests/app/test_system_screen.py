@@ -15,7 +15,7 @@ from fastdraft_app import navigation
 from fastdraft_app.app import FastdraftApp
 from fastdraft_app.client import command
 from fastdraft_app.client.meters import Meters
-from fastdraft_app.dialogs.export import ExportScreen
+from fastdraft_app.dialogs.formats import ExportScreen
 from fastdraft_app.dialogs.help import HelpScreen
 from fastdraft_app.live.session import Phase
 from fastdraft_app.system.machine import Reading
@@ -207,7 +207,7 @@ async def test_no_checks_while_a_live_run_is_timed(make_app: MakeApp, doctor: St
     """The same for the runs of the live screen."""
     app = make_app(fake=SLOW)
     async with app.run_test(size=(80, 24)) as pilot:
-        await wait_for(pilot, lambda: live(pilot).live.phase is Phase.TIMING)
+        await wait_for(pilot, lambda: live(pilot).controller.live.phase is Phase.TIMING)
         screen = await open_system(pilot)
         await wait_for(pilot, lambda: "a live run is being timed" in title(screen))
         assert not doctor.calls
@@ -217,7 +217,7 @@ async def test_the_end_of_a_live_run_is_noticed_from_here(make_app: MakeApp) -> 
     """The live screen takes no messages while it is not shown; the checks need not wait until it is."""
     app = make_app(fake=("--speed", "2"))
     async with app.run_test(size=(80, 24)) as pilot:
-        await wait_for(pilot, lambda: live(pilot).live.phase is Phase.TIMING)
+        await wait_for(pilot, lambda: live(pilot).controller.live.phase is Phase.TIMING)
         screen = await open_system(pilot, 1)
         await wait_for(pilot, lambda: "all 1 checks are fine" in title(screen))
         assert screen._engine.running
@@ -276,7 +276,7 @@ async def test_a_job_that_runs_makes_measurements_incomparable(app: FastdraftApp
 async def test_the_engine_is_measured(make_app: MakeApp) -> None:
     """Its resident memory, as on the live screen."""
     async with make_app().run_test(size=(80, 24)) as pilot:
-        await wait_for(pilot, lambda: live(pilot).live.phase is Phase.PLAYING)
+        await wait_for(pilot, lambda: live(pilot).controller.live.phase is Phase.PLAYING)
         screen = await open_system(pilot, 1)
         await wait_for(pilot, lambda: "MiB resident" in meters(screen))
 
@@ -302,7 +302,7 @@ async def test_nothing_is_asked_while_another_screen_is_shown(
 async def test_7_leads_here_from_every_screen(app: FastdraftApp) -> None:
     """And the other numbers lead away."""
     async with app.run_test(size=(80, 24)) as pilot:
-        for place in navigation.PLACES:
+        for place in navigation.DESTINATIONS:
             await pilot.press(place.key)
             await wait_for(pilot, lambda place=place: app.current_mode == place.mode)  # type: ignore[misc]
             await pilot.press("7")

@@ -18,8 +18,8 @@ from fastdraft_app.dialogs.picker import PickerScreen
 from fastdraft_app.jobs.job_list import JobList
 from fastdraft_app.jobs.screen import JobsScreen
 from fastdraft_app.wizard.answers import Answers, parameters
-from fastdraft_app.wizard.facts import Known, facts, known_problem
-from fastdraft_app.wizard.fields import FIELDS, PRESETS, STEPS
+from fastdraft_app.wizard.facts import Findings, facts, known_problem
+from fastdraft_app.wizard.questions import PRESETS, QUESTIONS, STEPS
 from fastdraft_app.wizard.screen import REVIEW, WizardScreen
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
@@ -177,7 +177,7 @@ async def test_the_answers_outlive_the_app(make_app: MakeApp, app: FastdraftApp)
         await wait_for(pilot, lambda: isinstance(again.screen, ConfirmScreen))
         await pilot.press("y")
         await wait_for(pilot, lambda: screen.step == 0)
-        assert screen.answers.text(FIELDS["pt.tokens"]) == "120K"
+        assert screen.answers.text(QUESTIONS["pt.tokens"]) == "120K"
 
 
 async def test_a_recipe_and_a_job_open_in_it(app: FastdraftApp) -> None:
@@ -188,12 +188,12 @@ async def test_a_recipe_and_a_job_open_in_it(app: FastdraftApp) -> None:
         await pilot.press("f3")
         await wait_for(pilot, lambda: isinstance(app.screen, PickerScreen) and app.screen._rows)
         await pilot.press(*"mini-50m", "enter")
-        await wait_for(pilot, lambda: screen.answers.text(FIELDS["model.num_layers"]) == "6")
-        assert screen.answers.text(FIELDS["preset"]) == "50M"
+        await wait_for(pilot, lambda: screen.answers.text(QUESTIONS["model.num_layers"]) == "6")
+        assert screen.answers.text(QUESTIONS["preset"]) == "50M"
         await pilot.press("f3")
         await wait_for(pilot, lambda: isinstance(app.screen, PickerScreen) and app.screen._rows)
         await pilot.press(*"demo-XS", "down", "enter")
-        await wait_for(pilot, lambda: screen.answers.text(FIELDS["name"]) == "demo-XS-2")
+        await wait_for(pilot, lambda: screen.answers.text(QUESTIONS["name"]) == "demo-XS-2")
 
 
 BAD = {
@@ -234,8 +234,8 @@ def test_bad_input(path: str, text: str) -> None:
     """Each field refuses what makes no sense, in a sentence, and the recipe cannot be launched."""
     (places.jobs() / "taken").mkdir(parents=True)
     answers = Answers.fresh()
-    answers.set(FIELDS[path], text)
-    told = answers.problem(FIELDS[path])
+    answers.set(QUESTIONS[path], text)
+    told = answers.problem(QUESTIONS[path])
     assert told.endswith(".")
     assert "Traceback" not in told
     with pytest.raises(FastdraftError):
@@ -258,7 +258,7 @@ async def test_a_device_that_is_not_here_is_told_at_once(app: FastdraftApp) -> N
     """Nobody learns on the last page that there is no such device."""
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await go_to(pilot, 1)
-        await wait_for(pilot, lambda: screen._known.devices)
+        await wait_for(pilot, lambda: screen.looks.known.devices)
         screen.query_one("#field-device", Select).value = "xpu"
         await wait_for(pilot, lambda: "no xpu device on this machine; here are: cpu, cuda." in about(screen, "device"))
         screen.query_one("#next").focus()
@@ -274,14 +274,14 @@ async def test_a_kill_costs_no_answers(app: FastdraftApp) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await go_to(pilot, 3)
         editor(screen, "pt.tokens").value = "2M"
-        await wait_for(pilot, lambda: Answers.kept().text(FIELDS["pt.tokens"]) == "2M")
+        await wait_for(pilot, lambda: Answers.kept().text(QUESTIONS["pt.tokens"]) == "2M")
 
 
 def test_a_published_target_that_is_not_here_has_its_documented_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """The size of its draft is known before gigabytes are downloaded."""
     monkeypatch.setattr("fastdraft_app.wizard.facts.free_memory", lambda: 4_000_000_000)
     answers = Answers.of(load_recipe("phi3-mini-50m"))
-    target, draft = ("\n".join(facts(step, answers, Known(models=[]))) for step in (0, 2))
+    target, draft = ("\n".join(facts(step, answers, Findings(models=[]))) for step in (0, 2))
     assert "Phi3ForCausalLM, 3.8B parameters, vocabulary 32064 (documented)" in target
     assert "TOO LITTLE" in target
     assert "52,107,776 parameters" in draft
@@ -293,14 +293,14 @@ def test_a_published_target_that_is_not_here_has_its_documented_figures(monkeypa
 )
 def test_what_the_targets_context_cannot_hold_is_told_at_once(path: str, fits: str, too_many: str) -> None:
     """The bundled target reads 512 tokens, prompts of up to 64 included; a job would learn it late."""
-    answers, known = Answers.fresh(), Known(models=shelf())
-    answers.set(FIELDS["model.context_length"], "1024")
+    answers, known = Answers.fresh(), Findings(models=shelf())
+    answers.set(QUESTIONS["model.context_length"], "1024")
     for text, told in ((fits, ""), (too_many, "The target's context is 512 tokens")):
-        answers.set(FIELDS[path], text)
-        assert answers.problem(FIELDS[path]) == ""
-        assert known_problem(FIELDS[path], answers, known)[: len("The target's context is 512 tokens")] == told
-    answers.set(FIELDS["ft.skip" if path.startswith("synthesis") else "pt.skip"], "yes")
-    assert known_problem(FIELDS[path], answers, known) == ""
+        answers.set(QUESTIONS[path], text)
+        assert answers.problem(QUESTIONS[path]) == ""
+        assert known_problem(QUESTIONS[path], answers, known)[: len("The target's context is 512 tokens")] == told
+    answers.set(QUESTIONS["ft.skip" if path.startswith("synthesis") else "pt.skip"], "yes")
+    assert known_problem(QUESTIONS[path], answers, known) == ""
 
 
 async def test_f6_shows_documents_devices_and_the_rate(app: FastdraftApp, calls: Path) -> None:
@@ -329,7 +329,7 @@ async def test_the_slider_steps_and_follows(app: FastdraftApp) -> None:
         layers.focus()
         await pilot.press("up", "up", "up", "down")
         assert layers.value == "3"
-        await wait_for(pilot, lambda: screen.answers.text(FIELDS["model.num_layers"]) == "3")
+        await wait_for(pilot, lambda: screen.answers.text(QUESTIONS["model.num_layers"]) == "3")
         before = str(screen.query_one("#facts", Static).render())
         bar = layers.parent.query_one("_Bar")  # type: ignore[union-attr]
         await pilot.click(bar, offset=(bar.size.width - 1, 0))
@@ -367,14 +367,14 @@ def test_other_temperatures_need_no_shares(tmp_path: Path) -> None:
     (tmp_path / "shares.toml").write_text(text.replace("new_tokens = 96", "new_tokens = 96\nshares = [1, 2, 3, 4]"))
     answers = Answers.of(load_recipe(str(tmp_path / "shares.toml")))
     assert answers.recipe().synthesis.shares == [1, 2, 3, 4]  # type: ignore[union-attr]
-    answers.set(FIELDS["synthesis.temperatures"], "0, 1")
+    answers.set(QUESTIONS["synthesis.temperatures"], "0, 1")
     assert answers.recipe().synthesis.shares == []  # type: ignore[union-attr]
 
 
 def test_sources_that_are_not_described_are_named() -> None:
     """A source that no section describes is refused for the recipe as a whole."""
     answers = Answers.fresh()
-    answers.set(FIELDS["cp.sources"], "code=1, stack=2")
+    answers.set(QUESTIONS["cp.sources"], "code=1, stack=2")
     with pytest.raises(FastdraftError, match="stack"):
         answers.recipe()
 
@@ -384,7 +384,7 @@ def test_every_field_has_a_default_that_works_and_a_description() -> None:
     answers = Answers.fresh()
     for step in STEPS:
         assert answers.problems(step) == []
-        assert all(field.about.endswith(".") for field in step.fields)
+        assert all(field.about.endswith(".") for field in step.questions)
     assert answers.recipe().name == "my-draft"
 
 
@@ -403,19 +403,19 @@ def test_a_converted_target_is_refused_at_once(tmp_path: Path) -> None:
     for name in ("config.json", "openvino_model.xml", "openvino_model.bin"):
         (tmp_path / name).write_text("{}")
     answers = Answers.fresh()
-    answers.set(FIELDS["target"], str(tmp_path))
-    assert "OpenVINO IR" in answers.problem(FIELDS["target"])
+    answers.set(QUESTIONS["target"], str(tmp_path))
+    assert "OpenVINO IR" in answers.problem(QUESTIONS["target"])
     (tmp_path / "model.safetensors").touch()
-    assert answers.problem(FIELDS["target"]) == ""
+    assert answers.problem(QUESTIONS["target"]) == ""
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_presets_are_shapes_that_the_recipes_have(name: str) -> None:
     """What the page counts is what the bundled models have."""
     answers = Answers.fresh()
-    answers.set(FIELDS["preset"], name)
+    answers.set(QUESTIONS["preset"], name)
     assert answers.shape() == load_recipe(PRESETS[name]).model
-    assert answers.text(FIELDS["preset"]) == name
+    assert answers.text(QUESTIONS["preset"]) == name
 
 
 def test_parameters_as_the_paper_s_draft_has_them() -> None:
@@ -467,9 +467,9 @@ def test_pictures(
         screen = await go_to(pilot, step)
         if step == REVIEW:
             await wait_for(pilot, lambda: "all 1 min" in str(screen.query_one("#plan", Static).render()))
-        await wait_for(pilot, lambda: screen._known.models is not None)
+        await wait_for(pilot, lambda: screen.looks.known.models is not None)
         if STEPS[step].title == "Device":
-            await wait_for(pilot, lambda: screen._known.devices is not None)
+            await wait_for(pilot, lambda: screen.looks.known.devices is not None)
         if STEPS[step].title == "PT data":
             await pilot.press("f6")
             await wait_for(pilot, lambda: "some.rst" in seen(screen))

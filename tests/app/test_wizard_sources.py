@@ -17,7 +17,7 @@ from fastdraft_app.client.train import recipe_text
 from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.dialogs.picker import PickerScreen
 from fastdraft_app.wizard.answers import Answers
-from fastdraft_app.wizard.fields import FIELDS
+from fastdraft_app.wizard.questions import QUESTIONS
 from fastdraft_app.wizard.screen import WizardScreen
 from fastdraft_app.wizard.source_dialog import SourceScreen
 from fastdraft_app.wizard.sources import described, free_source_name, put, read_place, take_off
@@ -93,7 +93,7 @@ async def describe(pilot: Pilot[None], place: str) -> SourceScreen:
 async def enter(pilot: Pilot[None]) -> WizardScreen:
     """Take it, and see the page again."""
     await pilot.press("enter")
-    await wait_for(pilot, lambda: isinstance(pilot.app.screen, WizardScreen) and not pilot.app.screen._lock.locked())
+    await wait_for(pilot, lambda: isinstance(pilot.app.screen, WizardScreen) and not pilot.app.screen.turns.busy)
     screen = pilot.app.screen
     assert isinstance(screen, WizardScreen)
     return screen
@@ -131,7 +131,7 @@ async def test_keys_typed_ahead_add_it_too(app: FastdraftApp) -> None:
         burst(pilot, "f7", *"./notes", "enter")
         await wait_for(pilot, lambda: isinstance(app.screen, SourceScreen))
         burst(pilot, "enter")
-        await wait_for(pilot, lambda: app.screen is screen and not screen._lock.locked(), PATIENCE)
+        await wait_for(pilot, lambda: app.screen is screen and not screen.turns.busy, PATIENCE)
         assert editor(screen, "pt.sources").value == "text=1, notes=1"
 
 
@@ -217,9 +217,9 @@ async def test_it_survives_reopening_and_is_taken_off(make_app: MakeApp, app: Fa
         assert editor(screen, "pt.sources").value == "text=1, notes=1"
         await describe(pilot, "notes")
         await pilot.press("f9")
-        await wait_for(pilot, lambda: again.screen is screen and not screen._lock.locked())
+        await wait_for(pilot, lambda: again.screen is screen and not screen.turns.busy)
         assert editor(screen, "pt.sources").value == "text=1"
-        assert screen.answers.text(FIELDS["cp.sources"]) == "code=0.65, text=0.35"
+        assert screen.answers.text(QUESTIONS["cp.sources"]) == "code=0.65, text=0.35"
         assert screen.answers.recipe().sources == {}
 
 
@@ -232,7 +232,7 @@ async def test_f9_begins_without_it_and_escape_changes_nothing(app: FastdraftApp
         await wait_for(pilot, lambda: app.screen is screen)
         await describe(pilot, "./notes")
         await pilot.press("escape")
-        await wait_for(pilot, lambda: app.screen is screen and not screen._lock.locked())
+        await wait_for(pilot, lambda: app.screen is screen and not screen.turns.busy)
         assert described(screen.answers) == {}
         await describe(pilot, "./notes")
         await enter(pilot)
@@ -240,7 +240,7 @@ async def test_f9_begins_without_it_and_escape_changes_nothing(app: FastdraftApp
         await pilot.press("f9")
         await wait_for(pilot, lambda: isinstance(app.screen, ConfirmScreen))
         await pilot.press("y")
-        await wait_for(pilot, lambda: screen.step == 0 and not screen._lock.locked())
+        await wait_for(pilot, lambda: screen.step == 0 and not screen.turns.busy)
         assert described(screen.answers) == {}
 
 
@@ -308,19 +308,19 @@ def test_what_is_typed_is_a_path_or_a_data_set(world: Path) -> None:
 def test_a_mixture_that_makes_no_sense_keeps_what_was_typed() -> None:
     """Adding and taking off leave the rest alone, and a stage is never left without a source."""
     answers = Answers.fresh()
-    answers.set(FIELDS["pt.sources"], "text=, what")
+    answers.set(QUESTIONS["pt.sources"], "text=, what")
     put(answers, "notes", TextSource(path="/notes"), "pt.sources")
-    assert answers.text(FIELDS["pt.sources"]) == "text=, what, notes=1"
+    assert answers.text(QUESTIONS["pt.sources"]) == "text=, what, notes=1"
     take_off(answers, "notes")
-    assert answers.text(FIELDS["pt.sources"]) == "text=, what"
+    assert answers.text(QUESTIONS["pt.sources"]) == "text=, what"
     put(answers, "notes", TextSource(path="/notes"), "cp.sources")
-    answers.set(FIELDS["cp.sources"], "notes=1")
+    answers.set(QUESTIONS["cp.sources"], "notes=1")
     alone = Answers.of(Answers(answers.base, {"cp.sources": "notes=1"}).recipe())
     for one in (answers, alone):
         take_off(one, "notes")
-        assert one.text(FIELDS["cp.sources"]) == "code=0.65, text=0.35"
+        assert one.text(QUESTIONS["cp.sources"]) == "code=0.65, text=0.35"
     put(alone, "notes", TextSource(path="/notes"), "synthesis.sources")
-    alone.set(FIELDS["synthesis.sources"], "notes=1")
+    alone.set(QUESTIONS["synthesis.sources"], "notes=1")
     take_off(alone, "notes")
     assert alone.recipe().synthesis.sources == {"code": 0.5, "text": 0.5}  # type: ignore[union-attr]
     with pytest.raises(FastdraftError, match="not a number"):
@@ -343,7 +343,7 @@ def test_pictures(
 
     async def before(pilot: Pilot[None]) -> None:
         screen = await go_to(pilot, FT if shown == "column" else CP)
-        await wait_for(pilot, lambda: screen._known.models is not None)
+        await wait_for(pilot, lambda: screen.looks.known.models is not None)
         put(screen.answers, "letters", TextSource(path="notes"), "pt.sources")
         if shown == "picker":
             await ask(pilot)

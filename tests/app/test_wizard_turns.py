@@ -16,7 +16,7 @@ from fastdraft_app.client.train import saved_recipes
 from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.dialogs.picker import PickerScreen
 from fastdraft_app.jobs.screen import JobsScreen
-from fastdraft_app.wizard.fields import FIELDS, STEPS
+from fastdraft_app.wizard.questions import QUESTIONS, STEPS
 from fastdraft_app.wizard.screen import REVIEW, WizardScreen
 from fastdraft_app.wizard.slider import _Number
 from fastdraft_core.training.recipe import load_recipe
@@ -80,9 +80,9 @@ async def test_nonsense_typed_just_before_is_not_gone_past(
         await type_into(pilot, editor(screen, "pt.tokens"))
         burst(pilot, "x", "f5", "enter")
         await wait_for(pilot, lambda: any("tokens" in told.message for told in app._notifications))
-        await wait_for(pilot, lambda: not screen._lock.locked())
+        await wait_for(pilot, lambda: not screen.turns.busy)
         assert screen.step == 3
-        assert screen.answers.text(FIELDS["pt.tokens"]) == "120Kx"
+        assert screen.answers.text(QUESTIONS["pt.tokens"]) == "120Kx"
         assert screen.query_one("#about-field-pt-tokens").has_class("-wrong")
         assert saved_recipes() == []
 
@@ -106,7 +106,7 @@ async def test_keys_after_f3_are_the_pickers(app: FastdraftApp) -> None:  # noqa
     async with app.run_test(size=(120, 36)) as pilot:
         screen = await open_wizard(pilot)
         burst(pilot, "f3", *"mini-50m", "enter")
-        await wait_for(pilot, lambda: screen.answers.text(FIELDS["model.num_layers"]) == "6")
+        await wait_for(pilot, lambda: screen.answers.text(QUESTIONS["model.num_layers"]) == "6")
 
 
 async def test_a_second_enter_in_the_picker_closes_nothing_else(app: FastdraftApp) -> None:  # noqa: F811
@@ -118,7 +118,7 @@ async def test_a_second_enter_in_the_picker_closes_nothing_else(app: FastdraftAp
         assert isinstance(picker, PickerScreen)
         await wait_for(pilot, lambda: picker._answered == "mini-50m")
         burst(pilot, "enter", "enter", "enter")
-        await wait_for(pilot, lambda: screen.answers.text(FIELDS["model.num_layers"]) == "6")
+        await wait_for(pilot, lambda: screen.answers.text(QUESTIONS["model.num_layers"]) == "6")
         await wait_for(pilot, lambda: app.screen is screen)
 
 
@@ -155,7 +155,7 @@ async def test_an_enter_after_the_picker_waits_for_its_recipe(
         await wait_for(pilot, lambda: app.screen is screen)
         burst(pilot, "enter")
         await wait_for(pilot, lambda: screen.step == 1)
-        assert screen.answers.text(FIELDS["model.num_layers"]) == "6"
+        assert screen.answers.text(QUESTIONS["model.num_layers"]) == "6"
         assert STEPS[screen.step].title == "Device"
     assert "--detach" not in calls.read_text()
 
@@ -166,8 +166,8 @@ async def test_what_an_old_page_says_does_not_reach_new_answers(app: FastdraftAp
         screen = await go_to(pilot, 3)
         old: Any = editor(screen, "pt.tokens")
         await pilot.press("enter")
-        await wait_for(pilot, lambda: screen.step == 4 and not screen._lock.locked())
+        await wait_for(pilot, lambda: screen.step == 4 and not screen.turns.busy)
         screen.post_message(Input.Changed(old, "7M"))
         await pilot.pause()
-        assert screen.answers.text(FIELDS["pt.tokens"]) == "120K"
+        assert screen.answers.text(QUESTIONS["pt.tokens"]) == "120K"
         assert "tokens" in about(screen, "cp.tokens").lower()

@@ -9,7 +9,7 @@ from fastdraft_core.bench.sweep import BATCH, measuring_order, next_batch
 from fastdraft_core.events.sweeping import PointKey
 
 GRID = st.dictionaries(
-    st.tuples(st.sampled_from("SM"), st.integers(1, 4), st.just(0.0), st.sampled_from(["code", "text"])),
+    st.builds(PointKey, st.sampled_from("SM"), st.integers(1, 4), st.just(0.0), st.sampled_from(["code", "text"])),
     st.floats(0.2, 4),
     min_size=1,
 )
@@ -18,7 +18,7 @@ GRID = st.dictionaries(
 def grid(curves: dict[tuple[str, str], list[float]]) -> dict[PointKey, float]:
     """Speed-ups by (draft, task) for gamma 1, 2 and so on."""
     return {
-        (draft, gamma, 0.0, task): speedup
+        PointKey(draft, gamma, 0.0, task): speedup
         for (draft, task), curve in curves.items()
         for gamma, speedup in enumerate(curve, 1)
     }

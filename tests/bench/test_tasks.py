@@ -218,3 +218,33 @@ def test_the_real_files_become_prompts(name: str, shared: Path, demo: Pair) -> N
 def test_the_papers_tasks_are_all_there() -> None:
     """The four of the paper, which --preset paper runs."""
     assert set(PAPER) <= BENCHMARKS.keys() == ROWS.keys()
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(None, "null"), (["def add"], "a list"), ({"a": 1}, "a JSON object"), (3, "a number")]
+)
+def test_a_prompt_that_is_no_text_is_named(tmp_path: Path, value: object, words: str) -> None:
+    """None and a list were measured as the texts "None" and "['def add']"."""
+    path = tmp_path / "mine.jsonl"
+    path.write_text(f"{json.dumps({'prompt': 'x'})}\n{json.dumps({'prompt': value})}\n")
+    with pytest.raises(FastdraftError, match=rf"row 2: the field 'prompt' holds {words} and no text"):
+        file_task(path, "prompt")
+
+
+def test_a_prompt_that_is_no_unicode_is_named(tmp_path: Path) -> None:
+    """JSON can escape half a surrogate pair, which no tokenizer takes."""
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"prompt": "half \\ud83d a pair"}\n')
+    with pytest.raises(FastdraftError, match=r"row 1 is no valid Unicode: character 6"):
+        file_task(path, "prompt")
+
+
+def test_that_later_turns_are_left_out_is_said(tmp_path: Path) -> None:
+    """Spec-Bench's conversations have two turns; figures of the first alone are not those of the whole."""
+    path = tmp_path / "question.jsonl"
+    path.write_text("".join(json.dumps({"turns": [f"Ask {n}.", "And then?"]}) + "\n" for n in range(2)))
+    (task,) = load_tasks(f"spec-bench={path}")
+    assert task.source == "question.jsonl, first of turns alone"
+    path.write_text(json.dumps({"turns": ["Ask."]}) + "\n")
+    (task,) = load_tasks(f"spec-bench={path}")
+    assert task.source == "question.jsonl"

@@ -76,6 +76,31 @@ def test_a_prompt_from_a_file(cli: Cli, tiny_pair: tuple[str, str], tmp_path: Pa
     assert (code, err.count("\n")) == (1, 1)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_prompt(cli: Cli, tiny_pair: tuple[str, str], tmp_path: Path) -> None:
+    """It is the file's, not the text's; decoded it would be the first token."""
+    path = tmp_path / "prompt.txt"
+    path.write_text("def add", encoding="utf-8-sig")
+    code, out, _ = cli("generate", tiny_pair[0], "--prompt-file", str(path), "--length", "2", *FIXED)
+    assert (code, out[:7]) == (0, "def add")
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments", "words"),
+    [
+        ("stdout", ["generate", "demo"], "Standard output is closed"),
+        ("stdin", ["generate", "demo", "--prompt-file", "-"], "Standard input is closed"),
+    ],
+)
+def test_a_closed_stream_is_one_sentence(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, closed: str, arguments: list[str], words: str
+) -> None:
+    """Python has no object for a stream that was closed by whoever started it."""
+    monkeypatch.setattr(sys, closed, None)
+    code, out, err = cli(*arguments)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert words in err
+
+
 def keep_sweep(pair: tuple[str, str]) -> None:
     """A kept sweep of this machine in which gamma 2 was the fastest."""
     target, draft = pair

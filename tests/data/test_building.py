@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import processors
 
 from fastdraft_core.data import building
 from fastdraft_core.data.building import build
+from fastdraft_core.data.decontamination import Overlap
 from fastdraft_core.data.documents import Document, Filter
-from fastdraft_core.data.tokenizing import cut_parts
+from fastdraft_core.data.tokenizer import train_tokenizer
+from fastdraft_core.data.tokenizing import Encoder, Part, cut_parts, plain
 from fastdraft_core.errors import FastdraftError
 from tests.data.builds import DOCUMENTS, EOS, build_stream, documents, encoder, opened, run
 
@@ -194,3 +197,29 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_is_finished(
     monkeypatch.undo()
     run(tmp_path)
     assert sums(tmp_path) == sums(whole)
+
+
+def test_a_special_token_in_a_text_is_text_unless_asked() -> None:
+    """A page that quotes <|eos|> would end in its middle, and teach the draft ends that nobody wrote."""
+    tokenizer = train_tokenizer(iter(["number one two three four five"] * 20), 300)
+    text = "one <|eos|> two"
+    for special_tokens, ends in ((False, 1), (True, 2)):
+        encode = Encoder(
+            plain(tokenizer.backend_tokenizer, special_tokens=special_tokens), EOS, np.dtype(np.uint16), Overlap()
+        )
+        ids = encode.encode(Part([text])).train.tokens.tolist()
+        assert (ids[0], ids[-1], ids.count(EOS)) == (0, EOS, ends)
+        assert tokenizer.decode(ids[1:-1]) == text
+
+
+def test_a_document_ends_once(tmp_path: Path) -> None:
+    """Some tokenizers put the end behind every text by themselves (add_eos_token); two ends are one document too many."""
+    tokenizer = train_tokenizer(iter(["number one two three four five"] * 20), 300)
+    backend = tokenizer.backend_tokenizer
+    single = "<|bos|> $A <|eos|>"
+    backend.post_processor = processors.TemplateProcessing(
+        single=single, special_tokens=[("<|bos|>", 0), ("<|eos|>", 1)]
+    )
+    encoded = Encoder(plain(backend), EOS, np.dtype(np.uint16), Overlap()).encode(Part(["one", "two"])).train
+    assert encoded.tokens.tolist().count(EOS) == 2
+    assert [encoded.tokens[n - 1] for n in np.cumsum(encoded.lengths)] == [EOS, EOS]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pyarrow
@@ -14,7 +15,7 @@ from pyarrow import parquet
 
 from fastdraft_core.data import files
 from fastdraft_core.data.documents import Document
-from fastdraft_core.data.files import file_documents, fingerprint
+from fastdraft_core.data.files import file_documents, file_rows, fingerprint
 from fastdraft_core.data.hub import hub_documents
 from fastdraft_core.data.tokenizer import train_tokenizer
 from fastdraft_core.errors import FastdraftError
@@ -116,14 +117,6 @@ def test_half_a_surrogate_pair_can_be_tokenized(tmp_path: Path) -> None:
     assert train_tokenizer(iter(found), 300)(found).input_ids
 
 
-def test_a_link_to_nothing_is_one_sentence(tmp_path: Path) -> None:
-    """Working folders hold such links; the file is named."""
-    (tmp_path / "gone.py").symlink_to(tmp_path / "nowhere.py")
-    for look in (lambda: fingerprint(tmp_path, []), lambda: read(tmp_path)):
-        with pytest.raises(FastdraftError, match=r"gone\.py cannot be read"):
-            look()
-
-
 def test_a_parquet_file_without_the_field_names_its_columns(folder: Path) -> None:
     """The way out is to set field, so the columns are listed."""
     with pytest.raises(FastdraftError, match=r"field 'body'; it has text, id"):
@@ -219,3 +212,30 @@ def test_real_files() -> None:
     assert len(read(SHARED / "humaneval" / "HumanEval.jsonl.gz", "canonical_solution")) == 164
     book = SHARED / "text" / "tinyshakespeare.txt"
     assert "".join(texts(book)) == book.read_text()
+
+
+def test_what_has_a_name_and_no_content_is_passed_over(folder: Path) -> None:
+    """A link whose file is gone ended the reading, and a named pipe, which nobody writes to, never ended."""
+    before = texts(folder)
+    (folder / "gone.txt").symlink_to(folder / "nowhere")
+    (folder / "folder.txt").mkdir()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "pipe.txt")
+    assert texts(folder) == before
+    assert fingerprint(folder, [])
+
+
+def test_lists_inside_lists_by_the_thousand_are_one_sentence(tmp_path: Path) -> None:
+    """The parser gives up on them with an error of its own, which is no damaged JSON to it."""
+    deep = '{"text": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    for name, content in (("a.jsonl", '{"text": "x"}\n' + deep), ("b.json", f"[{deep}]")):
+        path = tmp_path / name
+        path.write_text(content)
+        with pytest.raises(FastdraftError, match="no JSON"):
+            list(file_rows(path, []))
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    """Some editors put one before a file's text; as a token it would begin documents that no model ever sees."""
+    (tmp_path / "a.txt").write_text("hello", encoding="utf-8-sig")
+    assert texts(tmp_path) == ["hello"]

@@ -36,6 +36,14 @@ READY = {"prompt": "### Instruction:\nSay hello.", "answer": "Hello."}
         (OIG, " Why is the sky blue?\n"),
         (READY, "### Instruction:\nSay hello."),
         ({"text": "A story."}, None),
+        ({"conversations": [{"from": "gpt", "value": "hello"}]}, ""),
+        ({"conversations": []}, ""),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "Say it."}, {"type": "image"}]}]},
+            "Say it.",
+        ),
+        ({"prompt": [{"role": "user", "content": "Hi"}], "chosen": "x"}, "Hi"),
+        ({"prompt": ["Hi"]}, None),
         ("a string", None),
     ],
 )
@@ -102,3 +110,20 @@ def test_files_of_instructions_are_read_once(tmp_path: Path, monkeypatch: pytest
     path.write_text("\n".join(json.dumps({"prompt": f"Count on to {n}."}) for n in range(60)))
     edited = [Corpus({"set": source}).instructions("set", held_out=side) for side in (False, True)]
     assert all("on" in text for text in edited[0] + edited[1])
+
+
+def test_a_column_that_is_called_text_can_be_named(tmp_path: Path) -> None:
+    """MBPP's tasks stand in ``text``, which unasked is a document and no request."""
+    path = tmp_path / "mbpp.jsonl"
+    path.write_text(json.dumps({"text": "Write a function.", "code": "def f(): ...", "test_list": []}))
+    with pytest.raises(FastdraftError, match="Name the column"):
+        list(read_instructions(TextSource(path=str(path))))
+    assert [d.text for d in read_instructions(TextSource(path=str(path), field="text"))] == ["Write a function."]
+
+
+def test_a_conversation_without_a_request_is_passed_over(tmp_path: Path) -> None:
+    """One row of many in which only the model speaks does not cost the set."""
+    rows = [{"conversations": [{"from": "gpt", "value": "hello"}]}, CONVERSATION, {"conversations": []}]
+    path = tmp_path / "set.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert [d.text for d in read_instructions(TextSource(path=str(path)))] == ["Prove it."]

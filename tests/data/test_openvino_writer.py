@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,10 +14,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from fastdraft_core.data import writers
 from fastdraft_core.data.generation import Batch, continue_batch, continue_pages
 from fastdraft_core.data.openvino_writer import openvino_writer
+from fastdraft_core.data.sparse import sparse_rows
 from fastdraft_core.data.writers import choose_engine
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.runtimes.openvino.batch import PagedBatch
@@ -51,55 +54,71 @@ def prompts(lengths: tuple[int, ...] = LENGTHS) -> list[list[int]]:
 def test_rows_of_all_lengths_are_what_pytorch_writes(batch: PagedBatch) -> None:
     """Pitfall 10: neighbours change nothing, whatever their lengths, and a second batch sees nothing of the first."""
     greedy = np.zeros(len(LENGTHS))
-    ours = continue_batch(tiny_target(), Batch(prompts(), greedy, NEW, set(), 1))
-    assert continue_pages(batch, Batch(prompts(), greedy, NEW, set(), 1)) == ours
-    turned = continue_pages(batch, Batch(prompts()[::-1], greedy, NEW, set(), 1))
+    ours = continue_batch(tiny_target(), Batch(prompts(), greedy, NEW, set(), 1)).rows
+    assert continue_pages(batch, Batch(prompts(), greedy, NEW, set(), 1)).rows == ours
+    turned = continue_pages(batch, Batch(prompts()[::-1], greedy, NEW, set(), 1)).rows
     assert turned == ours[::-1]
-    assert continue_pages(batch, Batch(prompts()[1:2], greedy[:1], NEW, set(), 1)) == ours[1:2]
+    assert continue_pages(batch, Batch(prompts()[1:2], greedy[:1], NEW, set(), 1)).rows == ours[1:2]
 
 
 def test_each_row_ends_at_its_own_stop(batch: PagedBatch) -> None:
     """Rows that ended are dropped at once; those that go on stay what they are."""
     greedy = np.zeros(len(LENGTHS))
-    whole = continue_pages(batch, Batch(prompts(), greedy, NEW, set(), 1))
+    whole = continue_pages(batch, Batch(prompts(), greedy, NEW, set(), 1)).rows
     stops = {row[length + 5 + 3 * n] for n, (row, length) in enumerate(zip(whole, LENGTHS, strict=True)) if n != 2}
-    cut = continue_pages(batch, Batch(prompts(), greedy, NEW, stops, 1))
+    cut = continue_pages(batch, Batch(prompts(), greedy, NEW, stops, 1)).rows
     for row, full, length in zip(cut, whole, LENGTHS, strict=True):
         end = next((n + 1 for n, token in enumerate(full) if n >= length and token in stops), len(full))
         assert row == full[:end]
-    assert cut == continue_batch(tiny_target(), Batch(prompts(), greedy, NEW, stops, 1))
+    assert cut == continue_batch(tiny_target(), Batch(prompts(), greedy, NEW, stops, 1)).rows
     assert any(len(row) < len(full) for row, full in zip(cut, whole, strict=True))
 
 
 def test_a_long_batch_of_prompts_is_read_in_parts(batch: PagedBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a pass over prompts keeps is bounded, and the rows do not know."""
     greedy = np.zeros(len(LENGTHS))
-    whole = continue_pages(batch, Batch(prompts(), greedy, 8, set(), 1))
+    whole = continue_pages(batch, Batch(prompts(), greedy, 8, set(), 1)).rows
     monkeypatch.setattr("fastdraft_core.data.generation._READ_TOKENS", 50)
-    assert continue_pages(batch, Batch(prompts(), greedy, 8, set(), 1)) == whole
+    assert continue_pages(batch, Batch(prompts(), greedy, 8, set(), 1)).rows == whole
 
 
 def test_sampled_rows_follow_their_temperature_and_the_seed(batch: PagedBatch) -> None:
     """Greedy rows beside sampled ones stay greedy; the same seed writes the same."""
     same = [prompts((20,))[0]] * 3
     heat = np.array([0.0, 1.0, 1.0])
-    rows = continue_pages(batch, Batch(same, heat, 20, set(), 3))
-    assert rows == continue_pages(batch, Batch(same, heat, 20, set(), 3))
-    assert rows[0] == continue_batch(tiny_target(), Batch(same[:1], heat[:1], 20, set(), 9))[0]
+    rows = continue_pages(batch, Batch(same, heat, 20, set(), 3)).rows
+    assert rows == continue_pages(batch, Batch(same, heat, 20, set(), 3)).rows
+    assert rows[0] == continue_batch(tiny_target(), Batch(same[:1], heat[:1], 20, set(), 9)).rows[0]
     assert len({tuple(row) for row in rows if row}) == 3
-    assert rows[1:] != continue_pages(batch, Batch(same, heat, 20, set(), 4))[1:]
+    assert rows[1:] != continue_pages(batch, Batch(same, heat, 20, set(), 4)).rows[1:]
+
+
+def test_what_is_kept_is_what_pytorch_keeps(batch: PagedBatch) -> None:
+    """One row a written token, of whatever temperature; the dropped and the reordered rows keep their own."""
+    heat = np.array([0.0, 0.6, 1.0, 0.0, 0.0, 0.0])
+    wanted = Batch(prompts(), heat, NEW, {7}, 1, vocab_size=WIDTH - 3, top_k=5)
+    written = continue_pages(batch, wanted)
+    model = tiny_target()
+    for row, kept, length in zip(written.rows, written.sparse, LENGTHS, strict=True):
+        assert row is not None
+        logits = model(input_ids=torch.tensor([row])).logits[0, length - 1 : -1, : WIDTH - 3].detach()
+        read = sparse_rows(logits, 5)
+        assert len(kept.ids) == len(row) - length
+        np.testing.assert_allclose(kept.log_probs, read.log_probs, atol=2e-2)
+        assert (kept.ids == read.ids).mean() > 0.99
+    assert continue_pages(batch, dataclasses.replace(wanted, top_k=0)) == (written.rows, [])
 
 
 def test_ids_that_only_pad_the_logits_are_never_drawn(batch: PagedBatch) -> None:
     """The tokenizer knows fewer ids than the logits are wide."""
-    rows = continue_pages(batch, Batch(prompts(), np.full(len(LENGTHS), 3.0), NEW, set(), 1, vocab_size=50))
+    rows = continue_pages(batch, Batch(prompts(), np.full(len(LENGTHS), 3.0), NEW, set(), 1, vocab_size=50)).rows
     assert max(max(row[length:]) for row, length in zip(rows, LENGTHS, strict=True) if row) < 50
 
 
 def test_the_process_writes_and_ends_with_its_context(folder: Path) -> None:
     """The training process itself never loads OpenVINO."""
     with openvino_writer(folder, "tiny") as write:
-        rows = write(Batch(prompts(), np.zeros(len(LENGTHS)), 8, set(), 1, vocab_size=WIDTH))
+        rows = write(Batch(prompts(), np.zeros(len(LENGTHS)), 8, set(), 1, vocab_size=WIDTH)).rows
         assert [len(row) for row in rows if row] == [length + 8 for length in LENGTHS]
         (child,) = _writing(psutil.Process())
     assert not child.is_running()
@@ -131,6 +150,7 @@ from pathlib import Path
 import numpy as np
 from fastdraft_core.data.generation import Batch
 from fastdraft_core.data.openvino_writer import openvino_writer
+from fastdraft_core.data.sparse import sparse_rows
 if __name__ == "__main__":
     with openvino_writer(Path(sys.argv[1]), "tiny") as write:
         print("ready", "openvino" in sys.modules, flush=True)

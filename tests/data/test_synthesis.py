@@ -8,16 +8,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from fastdraft_core.data.prompts import Instructions, Magpie, Prompt, Prompts, Shares, Template
-from fastdraft_core.data.synthesis import Plan, sequence_rows, synthesize
+from fastdraft_core.data.shards import open_shard, write_shard
+from fastdraft_core.data.sparse import record_type
+from fastdraft_core.data.synthesis import Plan, probabilities_file, sequence_rows, synthesize
+from fastdraft_core.data.target_logits import open_target_logits, score, store_kept
 from fastdraft_core.data.tokenizer import train_tokenizer
 from fastdraft_core.data.writers import torch_writer
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Synthesized
-from tests.folders import tiny_target
+from tests.folders import WIDTH, tiny_target
 
 TEMPLATE = "{{ bos_token }}{% for m in messages %}user: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}bot:{% endif %}"
 TEXTS = {"short": [f"Add {n}." for n in range(40)], "long": ["def add(a, b): " * n for n in (1, 4, 200)]}
@@ -42,6 +46,10 @@ def _instructions() -> dict[str, Prompts]:
 def _run(path: Path, plan: Plan, kinds: Mapping[str, Prompts], model: Any = None) -> list[Synthesized]:
     events = synthesize(path, plan, torch_writer(model or tiny_target()), kinds, STOPS, {"target": "tiny"})
     return [event for event in events if isinstance(event, Synthesized)]
+
+
+def _laws(path: Path, top_k: int) -> np.ndarray:
+    return np.fromfile(probabilities_file(path), dtype=record_type(top_k, np.uint16))
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
@@ -81,6 +89,76 @@ def test_an_interrupted_synthesis_goes_on_with_the_prompts_that_are_missing(tmp_
     _run(path, _plan(), _instructions())
     assert path.read_bytes() == whole.read_bytes()
     assert not _run(path, _plan(), _instructions())
+
+
+K = 5
+
+
+def _keeping(**changes: Any) -> Plan:
+    return _plan(**{"temperatures": [0.0, 0.7, 2.0], "vocab_size": WIDTH, "top_k": K, **changes})
+
+
+def test_what_is_kept_while_writing_is_what_a_reading_finds(tmp_path: Path) -> None:
+    """At temperature 1 whatever the text was drawn at, of what the target wrote and of nothing else."""
+    path = tmp_path / "s.jsonl"
+    _run(path, _keeping(), _instructions())
+    write_shard(tmp_path / "shard", sequence_rows(path), source="target", tokenizer_hash="t", vocab_size=WIDTH)
+    shard = open_shard(tmp_path / "shard", tokenizer_hash="t")
+    store_kept(tmp_path / "kept", shard, probabilities_file(path), top_k=K, vocab_size=WIDTH)
+    list(score(tmp_path / "read", shard, tiny_target(), top_k=K, vocab_size=WIDTH))
+    kept, read = (open_target_logits(tmp_path / name, shard) for name in ("kept", "read"))
+    assert shard.mask is not None
+    written = shard.mask == 1
+    assert len(_laws(path, K)) == written.sum()
+    np.testing.assert_allclose(kept.log_probs[written], read.log_probs[written], atol=2e-2)
+    assert (kept.ids[written] == read.ids[written]).mean() > 0.99
+    assert np.isneginf(kept.log_probs[~written]).all()
+
+
+@pytest.mark.parametrize("cut", [1, 5, 7, 11])
+@pytest.mark.parametrize("lost", ["nothing", "half a record", "records behind the line", "all"])
+def test_an_interrupted_synthesis_keeps_one_row_a_token(tmp_path: Path, cut: int, lost: str) -> None:
+    """Killed between the two files, or with either of them not on the disk: both come out as if nobody had disturbed them."""
+    whole, path = tmp_path / "whole" / "s.jsonl", tmp_path / "cut" / "s.jsonl"
+    _run(whole, _keeping(), _instructions())
+    lines, laws = whole.read_bytes().splitlines(keepends=True), probabilities_file(whole).read_bytes()
+    path.parent.mkdir()
+    path.write_bytes(b"".join(lines[:cut]) + lines[cut][: len(lines[cut]) // 2])
+    width = record_type(K, np.uint16).itemsize
+    there = sum(len(line["ids"]) - line["prefix"] for line in _lines(whole)[:cut] if line.get("status") == "ok")
+    left = {"nothing": there + 3, "half a record": there, "records behind the line": max(0, there - 2), "all": 0}[lost]
+    probabilities_file(path).write_bytes(laws[: left * width + (width // 2 if lost == "half a record" else 0)])
+    _run(path, _keeping(), _instructions())
+    assert path.read_bytes() == whole.read_bytes()
+    assert probabilities_file(path).read_bytes() == laws
+
+
+def test_more_tokens_go_on_with_what_is_written(tmp_path: Path) -> None:
+    """A file that was closed grows; a shard of fewer tokens is what it was, and one of all of them has its account."""
+    short, path = tmp_path / "short" / "s.jsonl", tmp_path / "long" / "s.jsonl"
+    _run(short, _keeping(tokens=150), _instructions())
+    _run(path, _keeping(tokens=150), _instructions())
+    before = path.read_bytes()
+    events = _run(path, _keeping(tokens=400), _instructions())
+    assert path.read_bytes().startswith(before)
+    assert events[0].tokens > 150
+    assert list(sequence_rows(path, 150)) == list(sequence_rows(short))
+    rows, account = list(sequence_rows(path, 400)), _lines(path)[-1]
+    assert rows == list(sequence_rows(path))
+    assert account["ok"] == len(rows)
+    assert account["tokens"] == sum(sum(mask) for _, mask in rows) == len(_laws(path, K)) >= 400
+    assert not _run(path, _keeping(tokens=400), _instructions())
+
+
+def test_too_few_records_are_refused(tmp_path: Path) -> None:
+    """Rows must not slip to other tokens where the file beside the sequences was cut."""
+    path = tmp_path / "s.jsonl"
+    _run(path, _keeping(), _instructions())
+    write_shard(tmp_path / "shard", sequence_rows(path), source="target", tokenizer_hash="t", vocab_size=WIDTH)
+    probabilities_file(path).write_bytes(probabilities_file(path).read_bytes()[: -record_type(K, np.uint16).itemsize])
+    shard = open_shard(tmp_path / "shard", tokenizer_hash="t")
+    with pytest.raises(FastdraftError, match="too few records"):
+        store_kept(tmp_path / "kept", shard, probabilities_file(path), top_k=K, vocab_size=WIDTH)
 
 
 def test_a_damaged_line_is_one_sentence(tmp_path: Path) -> None:

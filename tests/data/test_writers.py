@@ -41,9 +41,8 @@ class _Engine:
         for prompt, param in zip(prompts, params, strict=True):
             ids = prompt["prompt_token_ids"]
             stops = set(param.stop_token_ids)
-            (row,) = continue_batch(
-                self._model, Batch([ids], np.array([param.temperature]), param.max_tokens, stops, param.seed)
-            )
+            batch = Batch([ids], np.array([param.temperature]), param.max_tokens, stops, param.seed)
+            (row,) = continue_batch(self._model, batch).rows
             assert row is not None
             new = row[len(ids) :]
             stopped = new[-1] in stops
@@ -75,21 +74,21 @@ def test_it_writes_what_our_own_generation_writes(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(_Engine, "names_stop_in_tokens", named)
     prompts = [[1, 2, 3], [4, 5, 6, 8, 9], [20, 21]]
     greedy = np.zeros(len(prompts))
-    ours = torch_writer(tiny_target())(Batch(prompts, greedy, 40, {STOP}, 1))
-    assert vllm_writer(tmp_path)(Batch(prompts, greedy, 40, {STOP}, 1)) == ours
+    ours = torch_writer(tiny_target())(Batch(prompts, greedy, 40, {STOP}, 1)).rows
+    assert vllm_writer(tmp_path)(Batch(prompts, greedy, 40, {STOP}, 1)).rows == ours
     stop = next(row[-5] for row in ours if row is not None)
-    ours = torch_writer(tiny_target())(Batch(prompts, greedy, 40, {stop}, 1))
+    ours = torch_writer(tiny_target())(Batch(prompts, greedy, 40, {stop}, 1)).rows
     assert any(row is not None and row[-1] == stop for row in ours)
-    assert vllm_writer(tmp_path)(Batch(prompts, greedy, 40, {stop}, 1)) == ours
+    assert vllm_writer(tmp_path)(Batch(prompts, greedy, 40, {stop}, 1)).rows == ours
 
 
 @pytest.mark.usefixtures("vllm")
 def test_ids_that_only_pad_the_logits_end_a_row(tmp_path: Path) -> None:
     """vLLM draws from all logits; what is no token of the tokenizer must not be trained on."""
-    (whole,) = vllm_writer(tmp_path)(Batch([[1, 2, 3]], np.ones(1), 30, {STOP}, 1))
+    (whole,) = vllm_writer(tmp_path)(Batch([[1, 2, 3]], np.ones(1), 30, {STOP}, 1)).rows
     assert whole is not None
     width = max(whole[3:])
-    (cut,) = vllm_writer(tmp_path)(Batch([[1, 2, 3]], np.ones(1), 30, {STOP}, 1, vocab_size=width))
+    (cut,) = vllm_writer(tmp_path)(Batch([[1, 2, 3]], np.ones(1), 30, {STOP}, 1, vocab_size=width)).rows
     assert cut is None or (cut == whole[: len(cut)] and max(cut[3:]) < width)
 
 

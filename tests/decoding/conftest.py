@@ -32,10 +32,10 @@ def of_table(request: pytest.FixtureRequest) -> OfTable:
         return TableRuntime
     asked: Counter[bytes] = Counter()
 
-    def on_openvino(table: Array, context_length: int = CONTEXT) -> Runtime:
+    def on_openvino(table: Array, context_length: int = CONTEXT, head_ids: tuple[int, ...] | None = None) -> Runtime:
         key = table.tobytes()
         asked[key] += 1
-        runtime = _openvino(key, len(table), request.param == "openvino", asked[key])
+        runtime = _openvino(key, len(table), request.param == "openvino", asked[key], head_ids)
         runtime.context_length = context_length
         return runtime
 
@@ -60,7 +60,7 @@ def sized(of_table: OfTable) -> Sized:
 
 
 @cache
-def _openvino(table: bytes, size: int, paged: bool, number: int) -> Runtime:
+def _openvino(table: bytes, size: int, paged: bool, number: int, head_ids: tuple[int, ...] | None) -> Runtime:
     """The ``number``-th runtime of this table. One conversion serves all tables of a size: the others have other weights in the same graph."""
     import openvino as ov
     from openvino import opset13 as ops
@@ -79,7 +79,7 @@ def _openvino(table: bytes, size: int, paged: bool, number: int) -> Runtime:
     with TemporaryDirectory() as folder:
         ov.save_model(model, Path(folder) / "openvino_model.xml", compress_to_fp16=False)
         (Path(folder) / "config.json").write_bytes((source / "config.json").read_bytes())
-        return load_ir(Path(folder), "table", size, EXACT, paged=paged)
+        return load_ir(Path(folder), "table", size, EXACT, paged=paged, head_ids=head_ids)
 
 
 @cache

@@ -37,15 +37,16 @@ def card(name: str = "table", **changes: object) -> ModelCard:
 
 
 class TableRuntime:
-    """The ``Runtime`` of a table ``[V, V, V]``: logits after the last two tokens.
+    """The ``Runtime`` of a table ``[V, V, V]``: logits after the last two tokens, of ``head_ids`` where they are given.
 
     It refuses to read past its context and to rewind to what it never read, as a real cache would.
     """
 
     kv_bytes_per_token = 1
 
-    def __init__(self, table: Array, context_length: int = 1 << 30) -> None:
-        self.table = torch.tensor(table, dtype=torch.float32)
+    def __init__(self, table: Array, context_length: int = 1 << 30, head_ids: tuple[int, ...] | None = None) -> None:
+        self.table = torch.tensor(table if head_ids is None else table[..., list(head_ids)], dtype=torch.float32)
+        self.head_ids = None if head_ids is None else list(head_ids)
         self._rows = [list(plane) for plane in self.table]
         self.vocab_size = len(table)
         self.context_length = context_length

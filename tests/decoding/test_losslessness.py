@@ -7,15 +7,16 @@ import pytest
 import torch
 
 from fastdraft_core.decoding.drafters import ModelDrafter
-from fastdraft_core.decoding.losslessness import accept_all, check_greedy, check_law, parting, rounding_noise
+from fastdraft_core.decoding.losslessness import accept_all, check_greedy, check_law, parting
 from fastdraft_core.decoding.records import Request
+from fastdraft_core.decoding.rounding import Rounding, check_runtime, measure_rounding, most_ties
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.events import Compared, decode_message, encode
 from tests.decoding.conftest import OfTable, Sized, Tables
-from tests.decoding.table import TableRuntime, random_table
+from tests.decoding.table import TableRuntime, card, random_table
 
 
-class Rounding(TableRuntime):
+class Moved(TableRuntime):
     """A table whose passes over several tokens move the logit of token 1 by ``error``."""
 
     def __init__(self, table: np.ndarray, error: float) -> None:
@@ -39,7 +40,7 @@ def tie(margin: float) -> np.ndarray:
 @pytest.mark.parametrize("margin", [0.01, 2.0])
 def test_a_flip_passes_only_as_a_near_tie(margin: float) -> None:
     """Pitfall 19: verification rounds otherwise; a different token passes under the noise floor, and is reported."""
-    target = Rounding(tie(margin), error=2 * margin)
+    target = Moved(tie(margin), error=2 * margin)
     drafter = ModelDrafter(TableRuntime(tie(margin)))
     check = check_greedy(target, drafter, Request([0, 0], 8), 3, noise=0.1)
     assert check.parted is not None
@@ -79,16 +80,71 @@ def test_a_text_that_ends_early_fails() -> None:
 
 def test_the_noise_floor_is_measured_rounding() -> None:
     """The floor is some times the largest change between pass lengths: 0 for an exact target, above it for another."""
-    request = Request([0, 0], 20)
-    assert rounding_noise(TableRuntime(tie(1.0)), request, 3) == 0
-    assert 0.05 <= rounding_noise(Rounding(tie(1.0), 0.05), request, 3) <= 0.5
+    requests = [Request([0, 0], 20)]
+    assert measure_rounding(TableRuntime(tie(1.0)), requests, 3).floor == 0
+    found = measure_rounding(Moved(tie(1.0), 1e-6), requests, 3)
+    assert found.credible
+    assert 1e-6 <= found.floor <= 1e-5
+    assert found.spread == pytest.approx(1e-6, rel=0.2)
+
+
+def test_a_difference_that_no_rounding_makes_excuses_nothing() -> None:
+    """Passes over several tokens that are wrong by 0.5 in float32 are an error, however often they are measured."""
+    found = measure_rounding(Moved(tie(1.0), 0.5), [Request([0, 0], 20)], 3)
+    assert not found.credible
+    assert found.floor < 1e-3 < found.measured
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_error_of_half_the_floor_is_found(dtype: str) -> None:
+    """Planted into passes over several tokens it moves the measured floor along; held against float32 it stands out."""
+
+    class Rounded(TableRuntime):
+        """A table that both kinds of passes round, each in its own way; ``planted`` is added by those over several tokens."""
+
+        planted = 0.0
+
+        def forward(self, ids: list[int]) -> torch.Tensor:
+            logits = super().forward(ids)
+            scale = {"float32": 1e-6, "bfloat16": 3e-3}[dtype]
+            stream = torch.Generator().manual_seed(1000 * self.length + len(ids))
+            logits = logits + scale * torch.randn(logits.shape, generator=stream)
+            logits[:, 1] += self.planted * (len(ids) > 1)
+            return logits
+
+    table = tie(2.0)
+    exact, target, requests = TableRuntime(table), Rounded(table), [Request([0, 0], 120)]
+    target.card = card(dtype=dtype)
+    clean = measure_rounding(target, requests, 3)
+    assert clean.credible
+    assert check_runtime(target, exact, requests, 3).passed
+    target.planted = clean.floor / 2
+    found = check_runtime(target, exact, requests, 3)
+    assert (found.right, found.even) == (True, False)
+
+
+def test_a_runtime_that_is_wrong_in_both_ways_is_found() -> None:
+    """Both modes agree with each other, and neither is the model."""
+    table = tie(2.0)
+    wrong = table.copy()
+    wrong[..., 1] += 0.4
+    assert not check_runtime(TableRuntime(wrong), TableRuntime(table), [Request([0, 0], 20)], 3).passed
+
+
+def test_near_ties_are_counted_against_what_rounding_makes() -> None:
+    """Margins far above the spread make no tie, those below it half of them; a few more are no surprise, many are."""
+    rounding = Rounding(spread=0.04, largest=0.12, explained=1.0)
+    assert rounding.expected_ties([2.0] * 1000) < 1e-6
+    assert rounding.expected_ties([0.0] * 10) == pytest.approx(5)
+    assert Rounding(0.0, 0.0, 1.0).expected_ties([0.0] * 10) == 0
+    assert [most_ties(expected) for expected in (0.0, 0.01, 3.0)] == [0, 1, 10]
 
 
 @pytest.mark.parametrize(("length", "context"), [(1, 100), (20, 2), (20, 3), (20, 7)])
 def test_short_texts_can_be_calibrated_on(length: int, context: int) -> None:
     """A text of one token, or one that fills the context, measures what there is and does not break off."""
     target = TableRuntime(tie(1.0), context_length=context)
-    assert rounding_noise(target, Request([0, 0], length), 3) == 0
+    assert measure_rounding(target, [Request([0, 0], length)], 3).floor == 0
 
 
 @pytest.mark.parametrize("sampling", [Sampling(0.6), Sampling(1.0, top_k=3, top_p=0.9)])

@@ -7,16 +7,18 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import psutil
 import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.pair import Pair, check_vocabularies, load_pair
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import RunFinished
+from fastdraft_core.machine import limits
 from tests.folders import CONTEXT, WIDTH, tiny_target, tiny_tokenizer, write_model
 from tests.runtimes.models import noisy
 
@@ -126,6 +128,7 @@ def _missing_shard(folder: Path) -> None:
 
 
 def _broken_index(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
     (folder / "model.safetensors.index.json").write_text("[]")
 
 
@@ -146,10 +149,32 @@ def _recurrent(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({"model_type": "mamba", "architectures": ["MambaForCausalLM"]}))
 
 
+def _with_byte_order_mark(folder: Path) -> None:
+    (folder / "config.json").write_bytes(b"\xef\xbb\xbf" + (folder / "config.json").read_bytes())
+
+
+def _says(file: str, **changes: object) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        path = folder / file
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return damage
+
+
+def _generation_list(folder: Path) -> None:
+    (folder / "generation_config.json").write_text("[1, 2]")
+
+
 DAMAGE: list[tuple[Callable[[Path], None], str]] = [
     (shutil.rmtree, "no model folder"),
     (_without_config, r"no config\.json"),
-    (_broken_config, r"config\.json|tokenizer"),
+    (_broken_config, r"config\.json is damaged"),
+    (_with_byte_order_mark, r"config\.json begins with a byte order mark"),
+    (_says("config.json", dtype="auto"), r"config\.json has dtype 'auto'.*float32"),
+    (_says("config.json", num_attention_heads=5), r"cannot read .*config\.json: .*multiple"),
+    (_says("generation_config.json", eos_token_id=[[1, 2]]), r"eos_token_id = \[\[1, 2\]\], which is neither"),
+    (_says("generation_config.json", eos_token_id=["1"]), r"eos_token_id = \['1'\], which is neither"),
+    (_generation_list, r"cannot read .*generation_config\.json"),
     (_without_weights, r"no weights"),
     (_only_pickled, r"only in pytorch_model\.bin.*safetensors"),
     (_truncated, "truncated or damaged"),
@@ -173,8 +198,8 @@ def test_a_damaged_folder_is_one_clear_sentence(folder: Path, damage: Callable[[
 
 
 def test_too_little_memory_is_said_before_loading(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names what is needed and what is free, instead of a process that is killed."""
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=100 << 20, total=1 << 40))
+    """The message names what is needed and what is free to a container as well, instead of a process that is killed."""
+    monkeypatch.setattr(limits, "memory", lambda: (1 << 40, 100 << 20))
     with pytest.raises(FastdraftError, match=r"needs 0\.3 GB of memory and 0\.1 GB are free"):
         load(folder)
 
@@ -223,3 +248,62 @@ def test_a_chat_template_is_used_where_there_is_one(tiny_pair: tuple[str, str]) 
     pair.tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}!"
     assert pair.tokenizer.decode(pair.encode("add")).endswith("<user>add!")
     assert pair.tokenizer.decode(pair.encode("add", chat=False), skip_special_tokens=True) == "add"
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ raise_exception('Roles must alternate') }}", "Roles must alternate"),
+        ("{% for m in messages %}{{ m.content }", "unexpected"),
+        ("{{ messages[1].content }}", "no element 1"),
+        ("{# nothing #}", "nothing comes of it"),
+    ],
+)
+def test_a_chat_template_that_fails_names_the_way_without_it(
+    tiny_pair: tuple[str, str], template: str, words: str
+) -> None:
+    """A template is a program of the model's maker; whatever it raises is one sentence with --no-chat in it."""
+    pair = load(tiny_pair[0])
+    pair.tokenizer.chat_template = template
+    with pytest.raises(FastdraftError, match=rf"(?s)chat template of .*{words}.*--no-chat") as refusal:
+        pair.encode("add")
+    assert "\n" not in refusal.value.message
+    assert pair.encode("add", chat=False)
+
+
+def test_a_prompt_that_is_no_unicode_is_one_sentence(tiny_pair: tuple[str, str]) -> None:
+    """JSON can escape half a surrogate pair, and a terminal can pass bytes that are no UTF-8; no tokenizer takes either."""
+    pair = load(tiny_pair[0])
+    for prompt in ("a \ud83d", b"caf\xe9".decode(errors="surrogateescape")):
+        for chat in (False, None):
+            with pytest.raises(FastdraftError, match=r"no valid Unicode: character [34]"):
+                pair.encode(prompt, chat=chat)
+
+
+def test_an_end_that_the_tokenizer_adds_is_no_part_of_a_prompt(folder: Path) -> None:
+    """A tokenizer with add_eos_token closes every text; what closes a prompt leaves nothing to continue."""
+    plain = load(folder).encode("def add")
+    data = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    bos, eos = ({"id": token, "ids": [number], "tokens": [token]} for token, number in (("<|bos|>", 0), ("<|eos|>", 1)))
+    single = [{"SpecialToken": {"id": "<|bos|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    data["post_processor"] |= {
+        "single": [*single, {"SpecialToken": {"id": "<|eos|>", "type_id": 0}}],
+        "special_tokens": {"<|bos|>": bos, "<|eos|>": eos},
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(data), encoding="utf-8")
+    pair = load(folder)
+    assert pair.tokenizer("def add").input_ids == [*plain, 1]
+    assert pair.encode("def add") == plain
+
+
+def test_mpts_context_ends_where_its_configuration_says(tmp_path: Path) -> None:
+    """MPT calls it max_seq_len; taken for endless, decoding ended in an error of PyTorch's at the token behind it."""
+    shape = {"d_model": 32, "n_heads": 4, "n_layers": 1, "max_seq_len": 24}
+    config = AutoConfig.for_model("mpt", vocab_size=WIDTH, bos_token_id=0, eos_token_id=1, **shape)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    pair = load(write_model(tmp_path / "mpt", model))
+    assert pair.target.context_length == 24
+    request = pair.request("def add", max_new_tokens=100, sampling=Sampling(0.0), ignore_stops=True)
+    *_, last = pair.events("ar", "def add", request, 1)
+    assert isinstance(last, RunFinished)
+    assert (last.reason, len(last.ids)) == ("context", 25 - len(request.prompt))

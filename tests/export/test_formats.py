@@ -20,10 +20,10 @@ from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.pair import Pair, load_pair
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.export.formats import resize_vocabulary
+from fastdraft_core.export.formats import ExportOptions, export, resize_vocabulary
 from fastdraft_core.models.folders import load_tokenizer
 from tests.exports import code, exported, source_of
-from tests.folders import WIDTH, tiny_tokenizer, write_model
+from tests.folders import WIDTH, tiny_target, tiny_tokenizer, write_model
 from tests.runtimes.models import small_model
 
 LENGTH = 40
@@ -284,3 +284,16 @@ def test_a_draft_of_another_vocabulary_is_refused(tiny_pair: tuple[str, str], tm
     with pytest.raises(FastdraftError, match="no draft for demo"):
         exported(tiny_pair[1], tmp_path / "out", "hf", target="demo")
     assert not list(tmp_path.iterdir())
+
+
+def test_settings_that_contradict_each_other_are_left_out(tmp_path: Path) -> None:
+    """Llama 2 first came with do_sample false beside a temperature, which transformers refuses to write."""
+    folder = Path(write_model(tmp_path / "model", tiny_target()))
+    told = {"eos_token_id": 1, "do_sample": False, "temperature": 0.9, "top_p": 0.6, "max_length": 77}
+    (folder / "generation_config.json").write_text(json.dumps(told))
+    steps: list[str] = []
+    export(str(folder), tmp_path / "out", ExportOptions("hf"), steps.append)
+    written = json.loads((tmp_path / "out" / "generation_config.json").read_text())
+    assert (written["eos_token_id"], written["max_length"]) == (1, 77)
+    assert not {"temperature", "top_p"} & written.keys()
+    assert any("leaving out" in step and "temperature, top_p" in step for step in steps)

@@ -12,8 +12,10 @@ import msgspec
 import pytest
 import torch
 
+from fastdraft_app.wizard import facts
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.machine import bandwidth, cpu, devices, limits
+from fastdraft_core.training import plan
 
 XEON = "processor : 0\nmodel name : Intel(R) Xeon(R) 6\nflags : fpu avx2 avx512f {extra}\n"
 
@@ -196,6 +198,16 @@ def test_a_containers_memory_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_p
     (tmp_path / "memory.current").write_text(str(1 << 20))
     monkeypatch.setattr(limits, "_cgroup_folder", lambda controller: tmp_path)
     assert limits.memory() == (3 << 20, 2 << 20)
+    # A model that was just downloaded is no reason to refuse it.
+    (tmp_path / "memory.stat").write_text(f"anon 4096\ninactive_file {1 << 19}\nslab 100\n")
+    assert limits.memory() == (3 << 20, 5 << 19)
+
+
+def test_the_limit_counts_for_plans_and_for_the_wizard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They promised what the machine has, and the training was killed."""
+    monkeypatch.setattr(limits, "memory", lambda: (1 << 40, 100 << 20))
+    assert plan._free_memory(torch.device("cpu")) == 100 << 20
+    assert facts.free_memory() == 100 << 20
 
 
 def test_bandwidth_is_measured_once_and_kept(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models import download
+from fastdraft_core.models.folders import local_folder
 from tests.hub import Hub, running_hub
 
 PATIENCE = 90.0
@@ -121,3 +122,15 @@ def test_a_disk_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("fastdraft_core.places.free_disk", missing)
     with pytest.raises(FastdraftError, match=r"The disk of .* cannot be read .* Set HF_HOME"):
         download._check_room("owner/model", 1)
+
+
+def test_loading_by_id_fetches_what_a_download_does(hub: Hub) -> None:
+    """Copies of the same weights in other forms came with it, gigabytes of them, and were counted as the model's."""
+    hub.models["owner/model"] |= {
+        "consolidated.safetensors": b"again",
+        "onnx/model.safetensors": b"again",
+        "generation_config.json": b"{}",
+    }
+    folder = local_folder("owner/model")
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert found == ["config.json", "generation_config.json", "model.safetensors"]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.models.folders import check_weights
 from fastdraft_core.models.local_models import ShelfModel, delete, drafts_for, memory, shelf, targets_for, vocabulary
-from fastdraft_core.models.weights import is_ir, is_ir_alone
+from fastdraft_core.models.weights import count_parameters, is_ir, is_ir_alone, weight_files
 
 
 def write(folder: Path, tokens: dict[str, int] | None, weights: int = 100, name: str = "LlamaForCausalLM") -> Path:
@@ -132,3 +134,18 @@ def test_only_what_is_ours_is_deleted(models: dict[str, ShelfModel]) -> None:
     assert models["small"].folder.is_dir()
     delete(models["small-int8-ov"])
     assert not models["small-int8-ov"].folder.exists()
+
+
+def test_weights_that_lie_there_twice_count_once(tmp_path: Path) -> None:
+    """Mistral's folders hold them a second time as consolidated.safetensors; an old index may lie beside a newer whole file."""
+    folder = write(tmp_path / "model", {"a": 0}, 900)
+    whole = folder / "model.safetensors"
+    count = count_parameters(folder)
+    for name in ("consolidated.safetensors", "adapter_model.safetensors", "model-00001-of-00002.safetensors"):
+        shutil.copy(whole, folder / name)
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert count_parameters(folder) == count
+    assert check_weights(folder).total() == count
+    whole.unlink()
+    assert [file.name for file in weight_files(folder)] == ["model-00001-of-00002.safetensors"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fastdraft_core.events import PointMeasured
-from fastdraft_core.results.overall import Setting, overall, recommended
+from fastdraft_core.events.sweeping import PointKey, Setting
+from fastdraft_core.results.overall import overall, recommended
 from tests.bench.points import measured
 
 
@@ -15,7 +16,7 @@ def best(*points: PointMeasured) -> Setting | None:
 
 def test_the_whole_is_a_geometric_mean() -> None:
     """Twice as fast on one task and half as fast on the other is no gain."""
-    assert overall({("S", 2, 0.0, "code"): 2.0, ("S", 2, 0.0, "text"): 0.5}) == {("S", 2): 1.0}
+    assert overall({PointKey("S", 2, 0.0, "code"): 2.0, PointKey("S", 2, 0.0, "text"): 0.5}) == {("S", 2): 1.0}
 
 
 def test_nothing_measured_recommends_nothing() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,15 @@ EXACT = OpenVinoOptions(dtype="float32", kv_precision="f32", threads=1)
 _folders: dict[str, Path] = {}
 
 
-def on(runtime: str, model: Any, name: str = "model", vocab_size: int = 0) -> Runtime:
+def on(
+    runtime: str, model: Any, name: str = "model", vocab_size: int = 0, head_ids: Sequence[int] | None = None
+) -> Runtime:
     """``model`` (transformers, float32) on a runtime of that name; skips what cannot be converted."""
     vocab_size = vocab_size or model.config.vocab_size
     if runtime == "torch":
-        return TorchRuntime(model, name, vocab_size)
-    return load_ir(ir_folder(model), name, vocab_size, EXACT, paged=runtime == "openvino")
+        # A short head replaces the model's own.
+        return TorchRuntime(model if head_ids is None else copy.deepcopy(model), name, vocab_size, head_ids)
+    return load_ir(ir_folder(model), name, vocab_size, EXACT, paged=runtime == "openvino", head_ids=head_ids)
 
 
 def ir_folder(model: Any, weights: str = "original") -> Path:

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from fastdraft_core.decoding.drafters import ModelDrafter
-from fastdraft_core.decoding.losslessness import accept_all, check_greedy, rounding_noise
+from fastdraft_core.decoding.losslessness import accept_all, check_greedy
 from fastdraft_core.decoding.records import Request
+from fastdraft_core.decoding.rounding import measure_rounding
 from fastdraft_core.runtimes.base import Runtime
 from fastdraft_core.runtimes.openvino.loading import OpenVinoOptions, load_ir
 from tests.runtimes.every import ir_folder
@@ -41,7 +42,9 @@ def test_greedy_is_the_targets_own_up_to_near_ties(weights: str, dtype: str, kv_
         generator = torch.Generator().manual_seed(seed)
         prompt = torch.randint(3, VOCABULARY, (1 + 3 * seed,), generator=generator).tolist()
         request, gamma = Request(prompt, NEW_TOKENS), 1 + seed % 6
-        noise = rounding_noise(target, request, gamma)
+        rounding = measure_rounding(target, [request], gamma)
+        assert rounding.credible, rounding
+        noise = rounding.floor
         check = check_greedy(target, drafter, request, gamma, noise)
         assert check.passed, check.parted
         equal += check.parted is None

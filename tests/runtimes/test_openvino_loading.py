@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.machine import limits
 from fastdraft_core.runtimes.base import Runtime
 from fastdraft_core.runtimes.openvino import loading
 from fastdraft_core.runtimes.openvino.loading import OpenVinoOptions, choose_openvino_device, load_ir
@@ -156,11 +157,8 @@ def test_a_damaged_folder_is_one_clear_sentence(folder: Path, damage: Callable[[
 
 
 def test_too_little_memory_is_said_before_loading(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names what is needed and what is free, instead of a process that is killed."""
-    import psutil
-
-    free = psutil.virtual_memory()._replace(available=100 << 20)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    """The message names what is needed and what is free to a container as well, instead of a process that is killed."""
+    monkeypatch.setattr(limits, "memory", lambda: (1 << 40, 100 << 20))
     with pytest.raises(FastdraftError, match=r"needs 0\.3 GB of memory and 0\.1 GB are free"):
         load(folder)
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from fastdraft_core.decoding.drafters import ModelDrafter
-from fastdraft_core.decoding.losslessness import accept_all, check_greedy, check_law, rounding_noise
+from fastdraft_core.decoding.losslessness import accept_all, check_greedy, check_law
 from fastdraft_core.decoding.records import Pass, Request
+from fastdraft_core.decoding.rounding import measure_rounding
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.speculative import autoregressive, speculative
 from tests.runtimes.every import RUNTIMES, on
@@ -69,7 +70,7 @@ def test_rounding_stays_under_the_margin_rule(stories: Any) -> None:
     """Pitfall 19: what float32 rounds differently between pass lengths is far below any real difference of logits."""
     target, draft, tokenizer = stories
     request = Request(tokenizer("Tom had a red ball").input_ids, 24)
-    noise = rounding_noise(target, request, 4)
+    noise = measure_rounding(target, [request], 4).floor
     assert 0 <= noise < 0.01
     assert check_greedy(target, ModelDrafter(draft), request, 4, noise).passed
     assert not check_greedy(target, ModelDrafter(draft), request, 4, noise, accept_all).passed

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from fastdraft_core.data.target_logits import top_log_probs
+from fastdraft_core.data.sparse import top_log_probs
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.training.losses import next_token_loss, token_losses
 from tests.runtimes.models import VOCABULARY, small_model

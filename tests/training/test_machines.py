@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from fastdraft_app.wizard.answers import Answers
-from fastdraft_app.wizard.facts import Known, facts
-from fastdraft_app.wizard.fields import STEPS
+from fastdraft_app.wizard.facts import Findings, facts
+from fastdraft_app.wizard.questions import STEPS
 from fastdraft_core.events import Step
 from fastdraft_core.jobs.folder import EVENTS
 from fastdraft_core.jobs.history import EventLog
@@ -31,7 +31,7 @@ STEPS_TRAINED = 6
 def the_line() -> list[str]:
     """What the wizard tells to type on each of several machines."""
     device = next(number for number, step in enumerate(STEPS) if step.title == "Device")
-    told = facts(device, Answers.fresh(), Known(devices=()))
+    told = facts(device, Answers.fresh(), Findings(devices=()))
     (line,) = [line for line in told if "--num_machines" in line]
     return shlex.split(line)
 

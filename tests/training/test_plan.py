@@ -16,7 +16,7 @@ from fastdraft_core.training import loop
 from fastdraft_core.training.flops import flops_per_token
 from fastdraft_core.training.folders import find_checkpoint
 from fastdraft_core.training.matrix_peak import matrix_peak
-from fastdraft_core.training.plan import checkpoint_bytes, plan, training_memory
+from fastdraft_core.training.plan import Speed, checkpoint_bytes, plan, training_memory
 from fastdraft_core.training.recipe import Recipe, load_recipe, parse_recipe
 from tests.runtimes.models import small_model
 from tests.training.tiny import tiny_run, tiny_stage
@@ -68,7 +68,27 @@ def test_the_time_of_writing_is_not_guessed(phi3: str, monkeypatch: pytest.Monke
 def test_a_target_that_cannot_be_had_is_one_sentence() -> None:
     """Offline: what is missing, and that a folder with its configuration is enough."""
     with pytest.raises(FastdraftError, match=r"hub cannot be reached.*--set target=FOLDER"):
-        plan(load_recipe("phi3-mini-50m"))
+        plan(load_recipe("phi3-mini-50m", ["target=nobody/nothing"]))
+
+
+@pytest.mark.parametrize("name", ["phi3-mini-50m", "phi3-mini-120m", "phi4-mini-120m", "llama3.1-150m"])
+def test_the_papers_recipes_are_planned_without_their_targets(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine without network the catalogue knows what a plan needs of the four, and the plan says that it is its word."""
+    speeds = {"pt": Speed(1000.0, 8)}
+    monkeypatch.setattr("fastdraft_core.training.plan.measure", lambda *_: speeds)
+    planned = plan(load_recipe(name), only="pt", seconds=0.01)
+    assert planned.catalogued
+    assert f"{round(planned.parameters, -7) // 10**6}m" in name
+    text = "\n".join(plan_lines(planned))
+    assert "from fastdraft's catalogue" in text
+
+
+def test_a_target_that_is_here_speaks_for_itself(phi3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The catalogue is asked where nothing else can be."""
+    monkeypatch.setattr("fastdraft_core.training.plan.measure", lambda *_: {"pt": Speed(1000.0, 8)})
+    planned = plan(load_recipe("phi3-mini-50m", [f"target={phi3}"]), only="pt", seconds=0.01)
+    assert not planned.catalogued
+    assert "catalogue" not in "\n".join(plan_lines(planned))
 
 
 def test_a_model_that_memory_cannot_hold_is_not_measured(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -99,3 +100,24 @@ def test_a_target_that_invents_nothing_is_one_sentence(recipe: Recipe, monkeypat
     monkeypatch.setattr(previews, "torch_writer", lambda model: endless)
     with pytest.raises(FastdraftError, match="There is no prompt to show"):
         list(preview(recipe, ["target"], 2))
+
+
+def test_a_set_of_instructions_is_shown_as_the_target_reads_it(recipe: Recipe, tmp_path: Path) -> None:
+    """Its rows hold no documents, so reading them as such ended in a sentence about a missing field."""
+    path = tmp_path / "asked.jsonl"
+    path.write_text("\n".join(json.dumps({"instruction": f"Write function {n}."}) for n in range(80)))
+    data = dump_recipe(recipe)
+    data["sources"]["asked"] = {"path": str(path), "held_out": 1000}
+    data["synthesis"]["instructions"] = {"asked": 1.0}
+    samples = list(preview(parse_recipe(data, "test"), ["asked"], 2))
+    assert [s.source for s in samples] == ["asked", "asked"]
+    assert all("Write function" in "".join(s.tokens) for s in samples)
+
+
+def test_a_special_token_in_a_document_is_shown_as_the_text_it_is_trained_as(recipe: Recipe, tmp_path: Path) -> None:
+    """What is shown is what would be trained on."""
+    for path in tmp_path.glob("*.py"):
+        path.write_text("x = '<|eos|>'\n")
+    (sample,) = preview(recipe, ["own"], 1)
+    assert "<|eos|>" not in sample.tokens
+    assert "".join(sample.tokens).endswith("x = '<|eos|>'\n")

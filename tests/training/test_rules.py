@@ -95,6 +95,40 @@ def test_a_drafts_heads_have_the_width_that_the_recipe_says(architecture: str) -
     assert attention.o_proj.weight.shape == (16, 16)
 
 
+@pytest.mark.parametrize("architecture", ["gpt2", "gptj", "falcon", "gpt_neo"])
+def test_older_names_of_a_width_are_honoured(architecture: str) -> None:
+    """They call the inner width n_inner or ffn_hidden_size, and kept four times the outer one, whatever was asked."""
+    shape = ModelShape(**(_SHAPE | {"num_kv_heads": 2, "intermediate_size": 40, "context_length": 64}))
+    config = model_config(shape, architecture=architecture, vocab_size=300, special={"pad_token_id": None})
+    sizes = {size for p in new_model(config, seed=1, attention="sdpa").parameters() for size in p.shape}
+    assert 40 in sizes
+    assert max(sizes) == 300
+
+
+@pytest.mark.parametrize(
+    ("architecture", "changes", "words"),
+    [
+        ("mixtral", {}, "weights in its layers"),
+        ("deepseek_v3", {}, "weights in its layers"),
+        ("gpt_oss", {}, "weights in its layers"),
+        ("bloom", {}, "weights in its layers"),
+        ("opt", {}, "depends on its numbers"),
+        ("jamba", {}, "running state"),
+        ("gpt2", {"num_kv_heads": 1}, "num_kv_heads = 2 and not 1"),
+        ("nonesuch", {}, "knows no architecture 'nonesuch'"),
+    ],
+)
+def test_what_an_architecture_does_not_make_names_the_one_that_does(
+    architecture: str, changes: dict[str, Any], words: str
+) -> None:
+    """Experts, other widths and layers without a cache were trained unasked, or ended in a traceback after hours."""
+    shape = ModelShape(**(_SHAPE | changes))
+    with pytest.raises(FastdraftError, match=words) as refusal:
+        model_config(shape, architecture=architecture, vocab_size=300, special={"pad_token_id": None})
+    assert 'model.architecture = "llama"' in refusal.value.message
+    assert "\n" not in refusal.value.message
+
+
 def test_a_target_that_also_sees_has_a_draft(tmp_path: Path) -> None:
     """Of a vision-language model the part that writes counts: its vocabulary, architecture and context."""
     text = LlamaConfig(vocab_size=777, max_position_embeddings=64, hidden_size=32, num_attention_heads=2)

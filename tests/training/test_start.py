@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -16,8 +19,9 @@ from fastdraft_core.events import Event, Progress, StageFinished
 from fastdraft_core.jobs.queue import submit
 from fastdraft_core.jobs.run import run_job
 from fastdraft_core.training.inheritance import inherited_config, inherited_model, token_pieces
-from fastdraft_core.training.recipe import Init, ModelShape, Recipe, parse_recipe
-from fastdraft_core.training.start import starting_model
+from fastdraft_core.training.recipe import Init, ModelShape, Recipe, Synthesis, parse_recipe
+from fastdraft_core.training.stages import check_ahead
+from fastdraft_core.training.start import starting_model, target_tokenizer
 from tests.folders import tiny_tokenizer, write_model
 from tests.jobs.tiny import STEP_TOKENS, tiny_recipe, write_world
 from tests.runtimes.models import small_model, uncached_logits
@@ -229,3 +233,25 @@ def test_a_draft_is_trained_from_a_sibling(tmp_path: Path, world: Path) -> None:
     assert any("layers 0 of" in e.what for e in events if isinstance(e, Progress))
     assert isinstance(events[-1], StageFinished)
     assert not [e for e in run_job(recipe, tmp_path) if isinstance(e, Progress)]
+
+
+def test_a_target_whose_tokenizer_names_no_end_is_one_sentence(tmp_path: Path, world: Path) -> None:
+    """Every document of the training data ends with it; the configuration's own end is told to be written there."""
+    target = Path(shutil.copytree(world / "target", tmp_path / "endless"))
+    settings = json.loads((target / "tokenizer_config.json").read_text())
+    del settings["eos_token"]
+    (target / "tokenizer_config.json").write_text(json.dumps(settings))
+    recipe = msgspec.structs.replace(_stages(world), target=str(target))
+    with pytest.raises(FastdraftError, match=r"names no end-of-text token.*'<\|eos\|>' \(id 1\)"):
+        target_tokenizer(recipe)
+
+
+def test_a_chat_template_that_raises_is_told_before_the_first_stage(tmp_path: Path, world: Path) -> None:
+    """FT asks for it after hours of pre-training."""
+    recipe = _stages(world, ft=_stage(sources={"target": 1.0}))
+    section = Synthesis(tokens=100, temperatures=[0.0], instructions={"small": 1.0}, new_tokens=8)
+    recipe = msgspec.structs.replace(recipe, synthesis=section)
+    tokenizer = deepcopy(tiny_tokenizer())
+    tokenizer.chat_template = "{{ raise_exception('Roles must alternate') }}"
+    with pytest.raises(FastdraftError, match="Roles must alternate"):
+        check_ahead(recipe, tmp_path, tokenizer, None)

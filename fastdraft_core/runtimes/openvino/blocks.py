@@ -79,9 +79,14 @@ class PagedRuntime(OpenVinoRuntime):
     """A model whose keys and values lie in pages of ours. See ``BlockRuntime`` for shapes."""
 
     def __init__(
-        self, passes: PagedPasses, card: ModelCard, vocab_size: int, build: Callable[[int, bool], BlockGraph]
+        self,
+        passes: PagedPasses,
+        card: ModelCard,
+        vocab_size: int,
+        build: Callable[[int, bool], BlockGraph],
+        head_ids: Sequence[int] | None = None,
     ) -> None:
-        super().__init__(passes, card, vocab_size)
+        super().__init__(passes, card, vocab_size, head_ids)
         self._build = build
         self._graphs: dict[tuple[int, bool], BlockGraph | None] = {}
 

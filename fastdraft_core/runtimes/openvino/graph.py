@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 #: What may stand between the head's matrix product and the logits.
 _AFTER_HEAD = {"Convert", "Add", "Multiply", "Divide", "Tanh", "Reshape", "Transpose"}
@@ -52,6 +53,79 @@ def keep_rows(model: Any, axis: int) -> bool:
     model.add_parameters([rows])
     model.validate_nodes_and_infer_types()
     return True
+
+
+def keep_head_rows(model: Any, ids: Sequence[int]) -> None:
+    """Have the head score ``ids`` alone, in this order: logits become ``[..., K]``.
+
+    The weights are cut as they are stored, so a head of integers stays one, and a table that is shared with the embeddings
+    stays whole for these. Where the head is not a product with stored rows, its logits are cut instead, which is as right and
+    saves nothing.
+    """
+    from openvino import opset13 as ops
+
+    head = _head(model)
+    rows = None if head is None else _kept_rows(model, head, ids)
+    if rows is not None:
+        head.input(1).replace_source_output(rows.output(0))
+    else:
+        output = model.output("logits").get_node()
+        logits = output.input_value(0)
+        kept = ops.gather(logits, ops.constant(np.asarray(ids, np.int64)), ops.constant(-1, np.int64))
+        names = logits.get_names()
+        logits.get_tensor().set_names(set())
+        kept.output(0).get_tensor().set_names(names)
+        output.input(0).replace_source_output(kept.output(0))
+    model.validate_nodes_and_infer_types()
+
+
+def _kept_rows(model: Any, head: Any, ids: Sequence[int]) -> Any:
+    """The rows ``ids`` of the matrix of ``head``, as a node; None where they cannot be taken out of what is stored."""
+    node = model.output("logits").get_node()
+    while node is not head and node.get_friendly_name() != head.get_friendly_name():
+        # What acts on every logit alike does not mind which ones there are.
+        if node.get_type_name() not in {"Result", "Convert", "Tanh"}:
+            return None
+        node = node.input_value(0).get_node()
+    size = head.input_value(1).get_partial_shape()
+    if not head.get_attributes()["transpose_b"] or size.rank.get_length() != 2 or not size.is_static:
+        return None
+    return _rows_of(head.input_value(1).get_node(), size[0].get_length(), np.asarray(ids))
+
+
+def _rows_of(node: Any, size: int, ids: npt.NDArray[np.int64]) -> Any:
+    """``node``, made anew over the rows ``ids`` of all stored tensors of ``size`` rows; None for an unknown operation."""
+    from openvino import opset13 as ops
+
+    kind = node.get_type_name()
+    if kind == "Constant":
+        return _constant_rows(node, ids) if list(node.get_output_shape(0))[:1] == [size] else node
+    parts = [_rows_of(value.get_node(), size, ids) for value in node.input_values()]
+    if any(part is None for part in parts):
+        return None
+    if kind == "Convert":
+        made = ops.convert(parts[0], node.get_output_element_type(0).get_type_name())
+    elif kind in ("Multiply", "Subtract"):
+        made = (ops.multiply if kind == "Multiply" else ops.subtract)(*parts)
+    else:
+        return None
+    # Marks such as that of a decompression keep the device from unpacking the weights.
+    for name, mark in node.get_rt_info().items():
+        made.set_rt_info(mark, name)
+    return made
+
+
+def _constant_rows(node: Any, ids: npt.NDArray[np.int64]) -> Any:
+    import openvino as ov
+
+    shape, stored = list(node.get_output_shape(0)), np.asarray(node.data)
+    if stored.nbytes != node.get_byte_size() or stored.nbytes % shape[0]:
+        return None
+    # By bytes: numpy has no type for bfloat16 nor for what is packed.
+    taken = np.ascontiguousarray(stored).reshape(-1).view(np.uint8).reshape(shape[0], -1)[ids]
+    tensor = ov.Tensor(node.get_element_type(), [len(ids), *shape[1:]])
+    np.asarray(tensor.data).reshape(-1).view(np.uint8)[:] = taken.reshape(-1)
+    return ov.op.Constant(tensor)
 
 
 def count_parameters(model: Any) -> int:

@@ -9,8 +9,8 @@ from pathlib import Path
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.file_hashes import known_hash
-from fastdraft_core.models.identity import source_files, source_key
-from fastdraft_core.models.weights import is_ir, is_ir_alone
+from fastdraft_core.models.identity import source_key
+from fastdraft_core.models.weights import is_ir, is_ir_alone, weight_files
 from fastdraft_core.runtimes.openvino.conversion import WeightFormat, convert
 
 #: Converting more than this for the first time takes longer than anybody waits unasked.
@@ -51,13 +51,13 @@ def is_converted(folder: Path, name: str, weights: str) -> bool:
     """Whether ``ir_of`` would be quick. A file that was never read for its hash has no conversion either."""
     if is_ir_alone(folder):
         return True
-    known = all(known_hash(file) for file in source_files(folder))
+    known = all(known_hash(file) for file in weight_files(folder))
     return known and is_ir(_place(folder, name, WeightFormat.parse(weights or "original")))
 
 
 def takes_long(folder: Path, name: str) -> bool:
     """Whether ``ir_of`` would convert more than anybody waits for unasked."""
-    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    size = sum(file.stat().st_size for file in weight_files(folder))
     return size > _QUICK_BYTES and not is_converted(folder, name, "")
 
 

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError, short_cause
 from fastdraft_core.events import ModelCard
+from fastdraft_core.machine import limits
 from fastdraft_core.machine.cpu import has_amx, logical_cores, native_bf16
 from fastdraft_core.machine.devices import choose_dtype
+from fastdraft_core.models.folders import load_config
 from fastdraft_core.models.weights import MODEL_FILE
 from fastdraft_core.runtimes.openvino import npu
 from fastdraft_core.runtimes.openvino.batch import PagedBatch
 from fastdraft_core.runtimes.openvino.blocks import BlockGraph, PagedRuntime
-from fastdraft_core.runtimes.openvino.graph import count_parameters, keep_rows, page_attention, weights_read
+from fastdraft_core.runtimes.openvino.graph import (
+    count_parameters,
+    keep_head_rows,
+    keep_rows,
+    page_attention,
+    weights_read,
+)
 from fastdraft_core.runtimes.openvino.paged import PagedCache, PagedPasses
 from fastdraft_core.runtimes.openvino.runtime import OpenVinoRuntime, Passes
 from fastdraft_core.runtimes.openvino.stateful import StatefulPasses
@@ -79,29 +85,35 @@ def load_ir(
     *,
     paged: bool = True,
     trust_remote_code: bool = False,
+    head_ids: Sequence[int] | None = None,
 ) -> OpenVinoRuntime:
-    """The IR in ``folder`` as a runtime whose logits are cut to the first ``known_ids``.
+    """The IR in ``folder`` as a runtime whose logits are cut to the first ``known_ids``, or to ``head_ids`` alone.
 
     On a CPU keys and values lie in pages of our own, unless the model or ``paged`` forbids it.
 
     Raises:
         FastdraftError: files are damaged, the past cannot be rewound, memory is too small, or the device refuses.
     """
-    config = _config(folder, trust_remote_code=trust_remote_code)
+    config = load_config(folder, name, trust_remote_code=trust_remote_code).get_text_config()
     refuse_unrewindable(config, name)
     options = _with_safe_threads(options, config)
     _check_memory(folder, name, options.device)
     model = _read_model(folder, name)
     parameters = count_parameters(model)
+    width = list(model.output("logits").partial_shape)[-1]
+    if head_ids is not None:
+        keep_head_rows(model, head_ids)
     context = context_length(config)
     loaded = _paged(model, options, context, name) if paged and options.device == "cpu" else None
     if loaded is None:
         # A model that could not be paged is spoilt by the attempt.
-        loaded = _stateful(_read_model(folder, name), options, config, name)
+        model = _read_model(folder, name)
+        if head_ids is not None:
+            keep_head_rows(model, head_ids)
+        loaded = _stateful(model, options, config, name)
     compiled, passes = loaded
     if options.device.startswith("npu"):
         context = min(context, npu.PROMPT + npu.RESPONSE)
-    width = list(compiled.output("logits").partial_shape)[-1]
     weight_bytes, dtype = weights_read(compiled)
     card = ModelCard(
         name=name,
@@ -116,11 +128,13 @@ def load_ir(
         context_length=context,
         compute=_precision(compiled, "INFERENCE_PRECISION_HINT"),
         kv_dtype=_precision(compiled, "KV_CACHE_PRECISION"),
+        draft_vocab=len(head_ids or ()),
     )
     vocab_size = min(known_ids, width.get_length() if width.is_static else card.vocab_size)
     if isinstance(passes, PagedPasses):
-        return PagedRuntime(passes, card, vocab_size, _block_graphs(model, compiled, passes, options, vocab_size))
-    return OpenVinoRuntime(passes, card, vocab_size)
+        graphs = _block_graphs(model, compiled, passes, options, vocab_size, head_ids)
+        return PagedRuntime(passes, card, vocab_size, graphs, head_ids)
+    return OpenVinoRuntime(passes, card, vocab_size, head_ids)
 
 
 def load_batch(folder: Path, name: str, options: OpenVinoOptions, *, trust_remote_code: bool = False) -> PagedBatch:
@@ -129,7 +143,8 @@ def load_batch(folder: Path, name: str, options: OpenVinoOptions, *, trust_remot
     Raises:
         FastdraftError: files are damaged, memory is too small, or OpenVINO cannot keep its keys and values in pages.
     """
-    options = _with_safe_threads(options, _config(folder, trust_remote_code=trust_remote_code))
+    config = load_config(folder, name, trust_remote_code=trust_remote_code).get_text_config()
+    options = _with_safe_threads(options, config)
     _check_memory(folder, name, "cpu")
     try:
         batch = PagedBatch(_compile_paged(_read_model(folder, name), options))
@@ -160,14 +175,20 @@ def _paged(model: Any, options: OpenVinoOptions, context: int, name: str) -> tup
 
 
 def _block_graphs(
-    model: Any, compiled: Any, passes: PagedPasses, options: OpenVinoOptions, vocab_size: int
+    model: Any,
+    compiled: Any,
+    passes: PagedPasses,
+    options: OpenVinoOptions,
+    vocab_size: int,
+    head_ids: Sequence[int] | None,
 ) -> Callable[[int, bool], BlockGraph]:
     """What compiles a graph that writes so many tokens, greedy or drawn, on the cache of ``passes``."""
     # The unrolled model has lost what its IR says of the cache.
     properties = _properties(options) | {"KV_CACHE_PRECISION": compiled.get_property("KV_CACHE_PRECISION")}
 
     def build(steps: int, greedy: bool) -> BlockGraph:
-        graph = _core().compile_model(unroll(model, steps, vocab_size, greedy=greedy), "CPU", properties)
+        unrolled = unroll(model, steps, vocab_size, greedy=greedy, head_ids=head_ids)
+        graph = _core().compile_model(unrolled, "CPU", properties)
         return BlockGraph(graph, passes.cache)
 
     return build
@@ -229,15 +250,6 @@ def _properties(options: OpenVinoOptions) -> dict[str, object]:
     return properties
 
 
-def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code).get_text_config()
-    except Exception as error:
-        raise FastdraftError(f"transformers cannot read {folder / 'config.json'}: {short_cause(error)}") from error
-
-
 def _with_safe_threads(options: OpenVinoOptions, config: PretrainedConfig) -> OpenVinoOptions:
     """``options`` with no more threads than OpenVINO's feed-forward kernel for AMX has blocks for.
 
@@ -278,7 +290,7 @@ def _read_model(folder: Path, name: str) -> Any:
 
 def _check_memory(folder: Path, name: str, device: str) -> None:
     needed = _weights_file(folder).stat().st_size + _WORKING_BYTES
-    free = psutil.virtual_memory().available
+    free = limits.memory()[1]
     if device == "cpu" and needed > free:
         raise FastdraftError(
             f"{name} needs {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free on cpu. Close other "

@@ -35,10 +35,11 @@ class Passes(Protocol):
 class OpenVinoRuntime:
     """One model and its cache. See ``Runtime`` for shapes."""
 
-    def __init__(self, passes: Passes, card: ModelCard, vocab_size: int) -> None:
+    def __init__(self, passes: Passes, card: ModelCard, vocab_size: int, head_ids: Sequence[int] | None = None) -> None:
         self.card = card
         self.context_length = card.context_length
         self.vocab_size = vocab_size
+        self.head_ids = None if head_ids is None else list(head_ids)
         self.kv_bytes_per_token = passes.kv_bytes_per_token
         self._passes = passes
         self._length = 0

@@ -13,6 +13,7 @@ whatever the rounding of the probabilities, and a verdict on it loses nothing.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,16 +26,19 @@ _SCALE = POINTS * (1 - 2**-16)
 _COMMON = ("key_cache.", "value_cache.", "block_indices")
 
 
-def unroll(model: Any, steps: int, vocab_size: int, *, greedy: bool) -> Any:
+def unroll(model: Any, steps: int, vocab_size: int, *, greedy: bool, head_ids: Sequence[int] | None = None) -> Any:
     """``steps`` steps of ``model``, which ``page_attention`` and ``keep_rows`` have been through; it is left as it was.
 
     Outputs: ``tokens`` [steps] and ``logits`` [steps, vocab_size]; where tokens are drawn also ``shares``
     [steps, vocab_size], how many of ``POINTS`` a token has, and ``likeliest`` [steps]. Drawing takes the inputs ``points``
-    [steps] and ``inverse_temperature``.
+    [steps] and ``inverse_temperature``. With ``head_ids`` the model scores these K ids alone: ``vocab_size`` is then K
+    everywhere, ``likeliest`` a column among them, and ``tokens`` are ids.
     """
     import openvino as ov
 
-    builder = _Builder(model.clone(), steps, vocab_size, greedy=greedy)
+    if head_ids is not None:
+        vocab_size = len(head_ids)
+    builder = _Builder(model.clone(), steps, vocab_size, greedy=greedy, head_ids=head_ids)
     for _ in range(steps - 1):
         builder.follow(model.clone())
     unrolled = ov.Model(builder.results(), builder.inputs(), "unrolled")
@@ -45,13 +49,16 @@ def unroll(model: Any, steps: int, vocab_size: int, *, greedy: bool) -> Any:
 class _Builder:
     """The steps so far: ``first`` is the graph of the first one, into which the others are joined."""
 
-    def __init__(self, first: Any, steps: int, vocab_size: int, *, greedy: bool) -> None:
+    def __init__(
+        self, first: Any, steps: int, vocab_size: int, *, greedy: bool, head_ids: Sequence[int] | None
+    ) -> None:
         import openvino as ov
         from openvino import opset13 as ops
 
         self._ops = ops
         self._vocab_size = vocab_size
         self._greedy = greedy
+        self._head_ids = None if head_ids is None else self._int64(head_ids)
         self._inputs = _named(first)
         self._constants = _constants(first)
         self._outputs: dict[str, list[Any]] = {}
@@ -119,11 +126,13 @@ class _Builder:
         known = ops.slice(last, self._int64([0]), self._int64([self._vocab_size]), self._int64([1]), self._int64([1]))
         row = ops.reshape(known, self._int64([self._vocab_size]), False)
         best = self._single(ops.topk(row, self._int64(1), 0, "max", "none", "i64").output(1))
-        told = {"tokens": best, "logits": known}
+        chosen, told = best, {"logits": known}
         if not self._greedy:
             shares = self._shares(row)
-            told |= {"tokens": self._drawn(shares, best, number), "likeliest": best}
-            told["shares"] = ops.unsqueeze(shares, self._int64(0))
+            chosen = self._drawn(shares, best, number)
+            told |= {"likeliest": best, "shares": ops.unsqueeze(shares, self._int64(0))}
+        # Columns of a short head are not ids yet.
+        told["tokens"] = chosen if self._head_ids is None else ops.gather(self._head_ids, chosen, self._int64(0))
         for name, node in told.items():
             self._outputs.setdefault(name, []).append(node)
 

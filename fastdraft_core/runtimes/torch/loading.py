@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 import torch
 
 from fastdraft_core.errors import FastdraftError, short_error
-from fastdraft_core.models.folders import check_weights, refuse_code
+from fastdraft_core.machine import limits
+from fastdraft_core.models.folders import check_weights, load_config, load_generation_config, refuse_code
 from fastdraft_core.runtimes.torch.runtime import refuse_unrewindable
 
 if TYPE_CHECKING:
@@ -26,18 +26,14 @@ def load_model(folder: Path, name: str, *, device: str, dtype: str, trust_remote
     Raises:
         FastdraftError: files are damaged, memory is too small, or transformers cannot load it.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     # Our own events tell of progress; a bar on stderr would not.
     logging.disable_progress_bar()
     if dtype not in _DTYPES:
         raise FastdraftError(f"There is no dtype {dtype!r}; use one of {', '.join(_DTYPES)}.")
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    except Exception as error:
-        refuse_code(error, name)
-        raise FastdraftError(f"transformers cannot read {folder / 'config.json'}: {short_error(error)}") from error
+    config = load_config(folder, name, trust_remote_code=trust_remote_code)
     refuse_unrewindable(config, name)
     needed = check_weights(folder).total() * _DTYPES[dtype].itemsize
     _check_memory(name, needed, device)
@@ -57,6 +53,7 @@ def load_model(folder: Path, name: str, *, device: str, dtype: str, trust_remote
         ) from error
     except Exception as error:
         refuse_code(error, name)
+        load_generation_config(folder, name, trust_remote_code=trust_remote_code)
         raise FastdraftError(f"transformers cannot load {name} from {folder}: {short_error(error)}") from error
     # transformers would fill the gaps with random numbers.
     if missing := sorted(info["missing_keys"]):
@@ -67,7 +64,7 @@ def load_model(folder: Path, name: str, *, device: str, dtype: str, trust_remote
 
 
 def _check_memory(name: str, needed: int, device: str) -> None:
-    free = torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else psutil.virtual_memory().available
+    free = torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else limits.memory()[1]
     if needed + _WORKING_BYTES > free:
         raise FastdraftError(
             f"{name} needs {(needed + _WORKING_BYTES) / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free on "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,13 +25,19 @@ _RECURRENT = ("mamba", "rwkv", "xlstm", "recurrent_gemma", "jamba", "zamba", "ba
 class TorchRuntime:
     """One model and its cache. See ``Runtime`` for shapes."""
 
-    def __init__(self, model: PreTrainedModel, name: str, vocab_size: int) -> None:
+    def __init__(
+        self, model: PreTrainedModel, name: str, vocab_size: int, head_ids: Sequence[int] | None = None
+    ) -> None:
         refuse_unrewindable(model.config, name)
+        parameters = sum(p.numel() for p in model.parameters())
+        if head_ids is not None:
+            keep_head_rows(model, name, head_ids)
         self.model = model.eval()
         self.vocab_size = vocab_size
+        self.head_ids = None if head_ids is None else list(head_ids)
         config = model.config.get_text_config()
         self.context_length = context_length(config)
-        self.card = _card(model, name, self.context_length)
+        self.card = _card(model, name, self.context_length, parameters, len(head_ids or ()))
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.kv_bytes_per_token = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize
@@ -93,7 +100,9 @@ class TorchRuntime:
 
 def context_length(config: PretrainedConfig) -> int:
     """The longest sequence in tokens; beyond any memory where the configuration sets no end."""
-    return int(getattr(config.get_text_config(), "max_position_embeddings", 0) or 1 << 30)
+    text = config.get_text_config()
+    # MPT has a name of its own for it.
+    return int(getattr(text, "max_position_embeddings", 0) or getattr(text, "max_seq_len", 0) or 1 << 30)
 
 
 def refuse_unrewindable(config: PretrainedConfig, name: str) -> None:
@@ -119,7 +128,28 @@ def has_windows(config: PretrainedConfig) -> bool:
     return bool(getattr(config, "sliding_window", None) or mixed)
 
 
-def _card(model: PreTrainedModel, name: str, context_length: int) -> ModelCard:
+def keep_head_rows(model: PreTrainedModel, name: str, ids: Sequence[int]) -> None:
+    """Have the head of ``model``, which people know by ``name``, score ``ids`` alone, in this order.
+
+    Raises:
+        FastdraftError: it has no head of its own, or not so many ids.
+    """
+    head: Any = model.get_output_embeddings()
+    if head is None or max(ids) >= head.weight.shape[0]:
+        raise FastdraftError(
+            f"{name} ({model.config.model_type}) has no head with {max(ids) + 1:,} rows to take a draft vocabulary from. Use the "
+            "draft without @vocab."
+        )
+    rows = torch.tensor(ids, device=head.weight.device)
+    bias = getattr(head, "bias", None)
+    short = torch.nn.Linear(head.weight.shape[1], len(ids), bias=bias is not None, device="meta")
+    short.weight = torch.nn.Parameter(head.weight.detach()[rows], requires_grad=False)
+    if bias is not None:
+        short.bias = torch.nn.Parameter(bias.detach()[rows], requires_grad=False)
+    model.set_output_embeddings(short)
+
+
+def _card(model: PreTrainedModel, name: str, context_length: int, parameters: int, head_ids: int) -> ModelCard:
     config = model.config.get_text_config()
     table = model.get_input_embeddings().weight
     tied = model.get_output_embeddings() is not None and model.get_output_embeddings().weight is table
@@ -127,7 +157,8 @@ def _card(model: PreTrainedModel, name: str, context_length: int) -> ModelCard:
     return ModelCard(
         name=name,
         architecture=str(config.model_type),
-        parameters=sum(p.numel() for p in model.parameters()),
+        # Rows that were taken out of a tied table are no further parameters.
+        parameters=min(parameters, sum(p.numel() for p in model.parameters())),
         # A token reads one row of an untied embedding table, and the whole of a tied one as the head.
         weight_bytes=total if tied else total - table.numel() * table.element_size(),
         dtype=str(model.dtype).removeprefix("torch."),
@@ -136,4 +167,5 @@ def _card(model: PreTrainedModel, name: str, context_length: int) -> ModelCard:
         hidden_size=int(config.hidden_size),
         vocab_size=int(config.vocab_size),
         context_length=context_length,
+        draft_vocab=head_ids,
     )
