@@ -9,8 +9,8 @@ from textual.content import Content
 from fastdraft_app.result_view.surface import METRICS, Cursor, MetricValue, best, recommended
 from fastdraft_app.theme.palette import SERIES, Marks
 from fastdraft_core.events import ModelCard
-from fastdraft_core.formatting import count, elide, one_line, short
 from fastdraft_core.events.sweeping import PointKey, Setting
+from fastdraft_core.formatting import count, elide, one_line, short
 from fastdraft_core.results.store import Result
 
 CELL = 7
