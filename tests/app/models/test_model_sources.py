@@ -17,12 +17,11 @@ from fastdraft_app.dialogs.picker import PickerScreen
 from fastdraft_app.models.screen import ModelsScreen
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_core import places
+from tests.app.conftest import MakeApp
+from tests.app.helpers import RECORDING, wait_for
+from tests.app.models.test_models_screen import TOKENS, _shelf, choose, open_models, words  # noqa: F401  the fixture
 from tests.hub import Hub, running_hub
 from tests.models.test_local_models import write
-
-from .conftest import MakeApp
-from .helpers import RECORDING, wait_for
-from .test_models_screen import TOKENS, _shelf, choose, open_models, words  # noqa: F401  the fixture
 
 PATIENCE = 90.0
 

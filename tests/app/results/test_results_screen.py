@@ -22,10 +22,9 @@ from fastdraft_app.widgets.figure_rows import FigureRows
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_core import places
 from fastdraft_core.results import store
-
-from .conftest import MakeApp
-from .helpers import RECORDING, wait_for
-from .sweeps import grid, keep
+from tests.app.conftest import MakeApp
+from tests.app.helpers import RECORDING, wait_for
+from tests.app.sweeps import grid, keep
 
 OLD, NEW = "20260102-030405-demo", "20260103-030405-demo"
 

@@ -14,10 +14,9 @@ from fastdraft_app.dialogs.dialog import Dialog
 from fastdraft_app.dialogs.formats import ExportScreen
 from fastdraft_app.live.prompt_screen import PromptScreen
 from fastdraft_app.live.prompts import Preset
-
-from .conftest import MakeApp
-from .helpers import RECORDING, live, wait_for
-from .test_wizard_turns import burst
+from tests.app.conftest import MakeApp
+from tests.app.helpers import RECORDING, live, wait_for
+from tests.app.wizard.test_wizard_turns import burst
 
 
 def prompts() -> PromptScreen:

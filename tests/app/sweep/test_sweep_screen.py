@@ -31,11 +31,10 @@ from fastdraft_app.widgets.figure_rows import FigureRows
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_core.events import Command, Load, Run
 from fastdraft_core.events.sweeping import PointKey
+from tests.app.helpers import RECORDING, fake_command, gone, live, wait_for
+from tests.app.sweeps import fake_sweep, grid, keep, recorded
 from tests.bench.points import measured
 from tests.bench.points import result as result_of
-
-from .helpers import RECORDING, fake_command, gone, live, wait_for
-from .sweeps import fake_sweep, grid, keep, recorded
 
 Make = Callable[..., FastdraftApp]
 

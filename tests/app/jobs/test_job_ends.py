@@ -28,12 +28,11 @@ from fastdraft_core.jobs import control
 from fastdraft_core.jobs.processes import this_process
 from fastdraft_core.jobs.queue import locked
 from fastdraft_core.jobs.record import State, read_record, write_record
+from tests.app.conftest import MakeApp
+from tests.app.helpers import RECORDING, wait_for
+from tests.app.job_folders import every_state, job
+from tests.app.jobs.test_jobs_screen import open_job, open_jobs
 from tests.terminal import Session, alive
-
-from .conftest import MakeApp
-from .helpers import RECORDING, wait_for
-from .job_folders import every_state, job
-from .test_jobs_screen import open_job, open_jobs
 
 
 @pytest.fixture

@@ -16,9 +16,8 @@ from fastdraft_app.dialogs.picker import PickerScreen
 from fastdraft_app.history import read_history, remember_models, remember_prompt
 from fastdraft_app.live.session import Phase
 from fastdraft_core import places
-
-from .conftest import MakeApp
-from .helpers import live, wait_for
+from tests.app.conftest import MakeApp
+from tests.app.helpers import live, wait_for
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,7 @@ from fastdraft_app.system.machine import Reading, age, counts, disturbance, grav
 from fastdraft_app.system.meter_rows import short_rows, tall_rows
 from fastdraft_app.theme.palette import marks
 from fastdraft_core.events import Check
-
-from .doctors import ABSENT, BROKEN, CPU, FINE
+from tests.app.doctors import ABSENT, BROKEN, CPU, FINE
 
 QUIET = Reading(
     cores=(0.0, 0.1), history=(0.05,) * 9, memory_total=8 << 30, memory_available=4 << 30, disk_total=100 << 30, disk_free=50 << 30

@@ -15,10 +15,9 @@ from fastdraft_app.models.partners import KnownAcceptance, pair
 from fastdraft_app.models.screen import ModelsScreen
 from fastdraft_core import places
 from fastdraft_core.models.local_models import shelf
+from tests.app.conftest import MakeApp
+from tests.app.helpers import RECORDING, wait_for
 from tests.models.test_local_models import write, write_ir
-
-from .conftest import MakeApp
-from .helpers import RECORDING, wait_for
 
 TOKENS = {"a": 0, "b": 1}
 

@@ -24,11 +24,10 @@ from fastdraft_app.wizard.sources import described, free_source_name, put, read_
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.text_sources import TextSource
 from fastdraft_core.training.recipe import Recipe, load_recipe
-
-from .conftest import MakeApp
-from .helpers import RECORDING, wait_for
-from .test_wizard import editor, go_to
-from .test_wizard_turns import burst
+from tests.app.conftest import MakeApp
+from tests.app.helpers import RECORDING, wait_for
+from tests.app.wizard.test_wizard import editor, go_to
+from tests.app.wizard.test_wizard_turns import burst
 
 PT, CP, FT = 3, 4, 5
 PATIENCE = 120.0

@@ -29,13 +29,12 @@ from fastdraft_core.events import encode
 from fastdraft_core.jobs import control
 from fastdraft_core.jobs.folder import EVENTS
 from fastdraft_core.jobs.record import Process, State
+from tests.app.conftest import MakeApp
+from tests.app.helpers import RECORDING, wait_for
+from tests.app.job_folders import every_state, job
 from tests.jobs import tiny
 from tests.jobs.conftest import Submit, _no_job_survives, submit  # noqa: F401  fixtures
 from tests.jobs.test_history import step
-
-from .conftest import MakeApp
-from .helpers import RECORDING, wait_for
-from .job_folders import every_state, job
 
 Size = tuple[int, int]
 

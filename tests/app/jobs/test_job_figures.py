@@ -19,11 +19,10 @@ from fastdraft_core.events import Evaluated, encode
 from fastdraft_core.jobs.folder import EVENTS
 from fastdraft_core.jobs.processes import this_process
 from fastdraft_core.jobs.view import JobReader
-
-from .conftest import MakeApp
-from .helpers import RECORDING, wait_for
-from .job_folders import job
-from .test_jobs_screen import open_job, open_jobs
+from tests.app.conftest import MakeApp
+from tests.app.helpers import RECORDING, wait_for
+from tests.app.job_folders import job
+from tests.app.jobs.test_jobs_screen import open_job, open_jobs
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from fastdraft_app.client.sweep import SweepClient, SweepEnded
-
-from .helpers import until
+from tests.app.helpers import until
 
 
 async def test_a_file_of_the_users_folder_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

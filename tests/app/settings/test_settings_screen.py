@@ -9,9 +9,8 @@ from textual.widgets import Checkbox, Input, Select, Static
 from fastdraft_app.live.session import Phase
 from fastdraft_app.settings.schema import fields
 from fastdraft_app.settings.screen import ELSEWHERE, SettingsScreen
-
-from .conftest import MakeApp
-from .helpers import RECORDING, live, wait_for
+from tests.app.conftest import MakeApp
+from tests.app.helpers import RECORDING, live, wait_for
 
 
 async def open_settings(pilot: Pilot[None]) -> SettingsScreen:

@@ -27,11 +27,10 @@ from fastdraft_core import places
 from fastdraft_core.events import Check
 from fastdraft_core.jobs.processes import this_process
 from fastdraft_core.jobs.record import Process
-
-from .conftest import MakeApp
-from .doctors import ABSENT, BROKEN, CPU, FINE, TWIN, StandIn
-from .helpers import RECORDING, SLOW, gone, live, wait_for
-from .job_folders import job
+from tests.app.conftest import MakeApp
+from tests.app.doctors import ABSENT, BROKEN, CPU, FINE, TWIN, StandIn
+from tests.app.helpers import RECORDING, SLOW, gone, live, wait_for
+from tests.app.job_folders import job
 
 REAL = command.COMMAND
 

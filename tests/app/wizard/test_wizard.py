@@ -25,10 +25,9 @@ from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.local_models import shelf
 from fastdraft_core.training.recipe import dump_recipe, load_recipe
-
-from .conftest import MakeApp
-from .helpers import RECORDING, wait_for
-from .job_folders import job
+from tests.app.conftest import MakeApp
+from tests.app.helpers import RECORDING, wait_for
+from tests.app.job_folders import job
 
 #: Stands in for ``fastdraft``: notes how it was called, and says what the real one would.
 TWIN = """

@@ -15,8 +15,7 @@ import pytest
 
 from fastdraft_app.client.engine import EngineClient, EngineStopped
 from fastdraft_core.events import Cancel, Compared, Failed, Load, PairLoaded, Run, RunFinished
-
-from .helpers import fake_command, gone, until
+from tests.app.helpers import fake_command, gone, until
 
 
 async def started(log: Path, *options: str) -> EngineClient:

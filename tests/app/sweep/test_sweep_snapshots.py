@@ -12,11 +12,10 @@ from fastdraft_app.dialogs.picker import PickerScreen
 from fastdraft_app.results.compare_screen import CompareScreen
 from fastdraft_app.results.result_screen import ResultScreen
 from fastdraft_app.results.screen import ResultsScreen
-
-from .conftest import MakeApp
-from .helpers import RECORDING, wait_for
-from .sweeps import grid, keep
-from .test_screen_snapshots import named
+from tests.app.conftest import MakeApp
+from tests.app.helpers import RECORDING, wait_for
+from tests.app.sweeps import grid, keep
+from tests.app.test_screen_snapshots import named
 
 SIZES = [(80, 24), (160, 48)]
 LOOKS = ["dark", "no-colour"]

@@ -20,9 +20,8 @@ from fastdraft_app.wizard.questions import QUESTIONS, STEPS
 from fastdraft_app.wizard.screen import REVIEW, WizardScreen
 from fastdraft_app.wizard.slider import _Number
 from fastdraft_core.training.recipe import load_recipe
-
-from .helpers import wait_for
-from .test_wizard import about, app, calls, editor, go_to, open_wizard  # noqa: F401  fixtures
+from tests.app.helpers import wait_for
+from tests.app.wizard.test_wizard import about, app, calls, editor, go_to, open_wizard  # noqa: F401  fixtures
 
 SCHEDULE = REVIEW - 1
 
