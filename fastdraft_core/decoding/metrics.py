@@ -128,6 +128,7 @@ def run_totals(passes: Sequence[Pass], gamma: int, cost: Cost) -> RunTotals:
         verify_seconds=sum(p.verify_seconds for p in passes),
         bytes=sum(bytes_read(p, cost) for p in passes),
         positions=_positions(passes, gamma),
+        beyond_context=sum(p.skipped > 0 for p in passes),
     )
 
 
@@ -144,6 +145,7 @@ def pooled(runs: Sequence[RunTotals]) -> RunTotals:
         verify_seconds=sum(r.verify_seconds for r in runs),
         bytes=sum(r.bytes for r in runs),
         positions=[_added(at) for at in zip(*(r.positions for r in runs), strict=True)],
+        beyond_context=sum(r.beyond_context for r in runs),
     )
 
 
@@ -177,4 +179,5 @@ def figures(totals: RunTotals, cost: Cost) -> RunMetrics:
         verify_share=share(verify),
         overhead_share=share(max(0.0, seconds - draft - verify)),
         gigabytes_per_second=share(totals.bytes / 1e9),
+        beyond_context=totals.beyond_context,
     )

@@ -167,7 +167,8 @@ class RunTotals(msgspec.Struct, frozen=True, kw_only=True):
     """Sums over the passes of some runs, enough for every figure of theirs; the totals of two sets of runs add up.
 
     ``proposed`` counts all drafted tokens, ``drafted`` those that statistics count (up to an accepted stop). ``positions`` has, for
-    each position of a block, the blocks that drafted, judged and accepted it. ``bytes`` were read by ``passes`` target passes.
+    each position of a block, the blocks that drafted, judged and accepted it. ``bytes`` were read by ``passes`` target passes, before
+    ``beyond_context`` of which the draft saw the last part of the text alone.
     """
 
     tokens: int
@@ -180,6 +181,7 @@ class RunTotals(msgspec.Struct, frozen=True, kw_only=True):
     verify_seconds: float
     bytes: int
     positions: list[tuple[int, int, int]]
+    beyond_context: int = 0
 
 
 class TurnMeasured(SweepPoint, frozen=True):
