@@ -50,7 +50,7 @@ def uneven(speedups: tuple[float, ...]) -> list[Sample]:
 
 def test_the_speedup_is_a_ratio_of_totals(pair: Pair) -> None:
     """Pitfall 21: 10x on 20 tokens and 1x on 200 is 220/11 over 220/10.1 s, not the mean 5.5."""
-    ar, sd = points(pair, uneven((10.0, 1.0)), COSTS)
+    ar, sd = points(pair, uneven((10.0, 1.0)), COSTS, Sampling())
     assert (ar.gamma, sd.gamma, ar.speedup) == (0, 4, 1)
     assert ar.tokens_per_second == pytest.approx(20)
     assert sd.tokens_per_second == pytest.approx(220 / 10.1)
@@ -64,12 +64,12 @@ def test_the_speedup_is_the_median_over_repeats(pair: Pair) -> None:
         for repeat, seconds in enumerate((5.0, 5.2, 50.0))
         for run in (sample(0, repeat, 0, 20, 10.0), sample(0, repeat, 4, 20, seconds))
     ]
-    assert points(pair, runs, COSTS)[1].speedup == pytest.approx(10 / 5.2)
+    assert points(pair, runs, COSTS, Sampling())[1].speedup == pytest.approx(10 / 5.2)
 
 
 def test_the_prediction_uses_measured_costs(pair: Pair) -> None:
     """Pitfall 24: tau 2 at gamma 4, v(5) 1.4, c .25, overhead .1 of a step: 2 / (1.4 + 1 + .1)."""
-    sd = points(pair, uneven((1.0,)), COSTS)[1]
+    sd = points(pair, uneven((1.0,)), COSTS, Sampling())[1]
     assert (sd.tau, sd.acceptance) == (2.0, 0.25)
     assert sd.predicted == pytest.approx(2 / 2.5)
 
@@ -86,7 +86,7 @@ def test_the_interval_is_over_prompts(pair: Pair) -> None:
 
 
 def _bounds(pair: Pair, runs: list[Sample]) -> tuple[float, float]:
-    point = points(pair, runs, COSTS)[1]
+    point = points(pair, runs, COSTS, Sampling())[1]
     return point.low, point.high
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.pair import load_pair
-from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.folders import load_tokenizer
 

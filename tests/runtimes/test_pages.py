@@ -47,5 +47,5 @@ def test_a_model_whose_pages_differ_runs_without_them(monkeypatch: pytest.Monkey
         # What another process would find.
         monkeypatch.setattr(loading, "_seen_here", {})
     assert asked == ["once"]
-    with pytest.raises(FastdraftError, match="many sequences at once with llama: .*other logits"):
+    with pytest.raises(FastdraftError, match=r"many sequences at once with llama: .*other logits"):
         load_batch(folder, "llama", EXACT)
