@@ -91,9 +91,9 @@ def _bounds(pair: Pair, runs: list[Sample]) -> tuple[float, float]:
 
 
 def test_runs_are_interleaved_on_the_same_prompts_and_lengths(pair: Pair) -> None:
-    """Pitfall 21: every prompt meets every gamma and the baseline in turn, all of the asked length, stops ignored."""
+    """Pitfall 21: every prompt meets every gamma and the baseline in turn, all of the asked length where stops are ignored."""
     prompts = [Prompt("t", "1", "ab"), Prompt("t", "2", "ccc")]
-    runs = list(measure(pair, prompts, [1, 3], Sampling(), length=12, repeats=3, seed=1))
+    runs = list(measure(pair, prompts, [1, 3], Sampling(), length=12, repeats=3, seed=1, ignore_stop=True))
     assert len(runs) == 3 * 2 * 3
     assert [(r.repeat, r.prompt) for r in runs[::3]] == [(r, p) for r in range(3) for p in range(2)]
     for turn in range(6):
@@ -103,6 +103,32 @@ def test_runs_are_interleaved_on_the_same_prompts_and_lengths(pair: Pair) -> Non
     assert all(r.seconds == r.passes[-1].at > 0 for r in runs)
     first = [runs[3 * turn].gamma for turn in range(6)]
     assert set(first) == {0, 3}, "no mode is always the first after the other prompt"
+
+
+def test_a_text_is_measured_to_where_the_model_ends_it(pair: Pair) -> None:
+    """What an instruct model writes after its answer's end is in no figure; both modes end at the same stop."""
+    prompts = [Prompt("t", "1", "ab"), Prompt("t", "2", "ccc")]
+    texts = [
+        [
+            t
+            for r in pair.decode("ar", pair.request(p.text, max_new_tokens=20, sampling=Sampling()), 0)
+            for t in r.emitted
+        ]
+        for p in prompts
+    ]
+    pair.stops = frozenset({texts[0][5]})
+    lengths = [next((i for i, token in enumerate(text) if token in pair.stops), 19) for text in texts]
+    runs = list(measure(pair, prompts, [3], Sampling(), length=20, repeats=1, seed=1))
+    assert [(r.prompt, r.tokens) for r in runs] == [(n, lengths[n]) for n in (0, 0, 1, 1)]
+    assert lengths[0] <= 5
+
+
+def test_texts_that_end_with_their_first_token_are_said_so(pair: Pair) -> None:
+    """There is nothing to measure, which is one sentence and no division by zero."""
+    pair.stops = frozenset(range(pair.target.vocab_size))
+    runs = list(measure(pair, [Prompt("t", "1", "ab")], [3], Sampling(), length=20, repeats=1, seed=1))
+    with pytest.raises(FastdraftError, match="first token.*--ignore-stop"):
+        points(pair, runs, COSTS, Sampling())
 
 
 @pytest.mark.parametrize(("target", "draft"), [(40, 100), (100, 40)])
