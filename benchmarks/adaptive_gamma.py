@@ -49,6 +49,7 @@ class RunningAcceptance:
     acceptance: float
     gamma: int
     logits: list[torch.Tensor] = field(default_factory=list)
+    skipped: int = 0
     _begun: int = 0
     _drafted: int = 0
 
@@ -89,6 +90,7 @@ class Confidence:
     costs: Costs
     speedup: float
     logits: list[torch.Tensor] = field(default_factory=list)
+    skipped: int = 0
 
     def prepare(self, gamma: int, sampling: Sampling) -> None:
         """It drafts token by token."""

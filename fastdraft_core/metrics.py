@@ -90,6 +90,7 @@ def pooled(runs: Sequence[RunTotals]) -> RunTotals:
         verify_seconds=sum(r.verify_seconds for r in runs),
         bytes=sum(r.bytes for r in runs),
         positions=[_added(at) for at in zip(*(r.positions for r in runs), strict=True)],
+        beyond_context=sum(r.beyond_context for r in runs),
     )
 
 
@@ -123,6 +124,7 @@ def figures(totals: RunTotals, cost: Cost) -> RunMetrics:
         verify_share=share(verify),
         overhead_share=share(max(0.0, seconds - draft - verify)),
         gigabytes_per_second=gigabytes_per_second(totals.bytes, seconds),
+        beyond_context=totals.beyond_context,
     )
 
 

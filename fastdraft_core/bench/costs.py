@@ -63,6 +63,11 @@ class PacedDrafter:
         self._lengths = lengths
         self.logits: list[torch.Tensor] = []
 
+    @property
+    def skipped(self) -> int:
+        """As the drafter inside."""
+        return self._inner.skipped
+
     def prepare(self, gamma: int, sampling: Sampling) -> None:
         """For every length up to ``gamma``."""
         for length in range(1, gamma + 1):

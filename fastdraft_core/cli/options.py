@@ -55,6 +55,9 @@ Trust = Annotated[
     bool,
     typer.Option("--trust-remote-code", help="Run Python code that comes WITH the model. Only for models you trust."),
 ]
+IgnoreStop = Annotated[
+    bool, typer.Option("--ignore-stop", help="Decode every text to its full length, past where the model ends it.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines instead of text.")]
 Task = Annotated[str, typer.Option(help="Bundled prompts: code or text; default: both.")]
 PromptFile = Annotated[Path | None, typer.Option(help="Prompts from a file: .jsonl by --field, else one text.")]

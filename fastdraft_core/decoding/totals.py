@@ -66,4 +66,5 @@ def run_totals(passes: Sequence[Pass], gamma: int, cost: Cost) -> RunTotals:
         verify_seconds=sum(p.verify_seconds for p in passes),
         bytes=sum(bytes_read(p, cost) for p in passes),
         positions=_positions(passes, gamma),
+        beyond_context=sum(p.skipped > 0 for p in passes),
     )

@@ -82,6 +82,10 @@ class BlockRuntime(Runtime, Protocol):
         """Whether blocks of ``count`` tokens are prepared, and can be written after ``past`` tokens."""
         ...
 
+    def why_steps(self, count: int, *, greedy: bool) -> str:
+        """Why blocks of ``count`` tokens are not written in one call though they were prepared; empty where they are."""
+        ...
+
     def write_block(
         self, last: Sequence[int], count: int, temperature: float = 0, points: Sequence[int] = ()
     ) -> Written:

@@ -115,6 +115,10 @@ class SwitchingBlockRuntime(SwitchingRuntime):
         one_side = past > self._switch or past + BLOCK_READS + count - 1 <= self._switch
         return one_side and self._inner.writes_blocks(count, greedy=greedy, past=past)
 
+    def why_steps(self, count: int, *, greedy: bool) -> str:
+        """Why blocks of ``count`` tokens are not written in one call."""
+        return self._inner.why_steps(count, greedy=greedy)
+
     def write_block(
         self, last: Sequence[int], count: int, temperature: float = 0, points: Sequence[int] = ()
     ) -> Written:

@@ -227,9 +227,10 @@ def _references(
     with stop.droppable(), memory_for(f"the target beside the draft on {device}", advice):
         target = load_target(recipe, device)
         samples.ask_target(target)
+        stops = stop_ids(Path(target_path(recipe)), target_tokenizer(recipe), recipe.trust_remote_code)
         found = {}
         for source, mixture in held_out.items():
-            texts = make_texts(target, mixture, vocab_size, recipe.evaluation)
+            texts = make_texts(target, mixture, vocab_size, recipe.evaluation, stops)
             found[source] = replace(make_reference(target, mixture, vocab_size), texts=texts)
         return found
 
