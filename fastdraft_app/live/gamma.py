@@ -7,8 +7,11 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import asdict
+
 from fastdraft_app.settings.preferences import Preferences
 from fastdraft_app.settings.settings import GAMMA_RANGE, OFF, Settings
+from fastdraft_core.events import Load
 from fastdraft_core.models.catalog import lasting
 
 if TYPE_CHECKING:
@@ -22,8 +25,7 @@ logger = logging.getLogger(__name__)
 class _Question(NamedTuple):
     """What an answer depends on, and the gamma that it is to replace."""
 
-    target: str
-    draft: str
+    load: Load
     temperature: float
     gamma: int
 
@@ -88,10 +90,11 @@ class CalibratedGamma:
 
 
 def _question(settings: Settings) -> _Question:
-    return _Question(settings.target, settings.draft, settings.temperature, settings.gamma)
+    return _Question(settings.load(), settings.temperature, settings.gamma)
 
 
 def _advice(question: _Question, cpu: str) -> Advice:
     from fastdraft_core.results.advice import calibrated_gamma
 
-    return calibrated_gamma(lasting(question.target), lasting(question.draft), question.temperature, cpu)
+    load = question.load
+    return calibrated_gamma(lasting(load.target), lasting(load.draft), question.temperature, cpu, asdict(load))

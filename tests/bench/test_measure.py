@@ -127,7 +127,7 @@ def test_texts_that_end_with_their_first_token_are_said_so(pair: Pair) -> None:
     """There is nothing to measure, which is one sentence and no division by zero."""
     pair.stops = frozenset(range(pair.target.vocab_size))
     runs = list(measure(pair, [Prompt("t", "1", "ab")], [3], Sampling(), length=20, repeats=1, seed=1))
-    with pytest.raises(FastdraftError, match="first token.*--ignore-stop"):
+    with pytest.raises(FastdraftError, match=r"first token.*--ignore-stop"):
         points(pair, runs, COSTS, Sampling())
 
 
