@@ -1,4 +1,4 @@
-"""Job folders as the screens see them: read again only when something changed, and steered in one place."""
+"""Job folders as the screens see them: read again only when something changed, steered in one place, their ends noticed."""
 
 from __future__ import annotations
 
