@@ -357,7 +357,7 @@ class LiveScreen(Screen[None]):
         self._choose("Draft", source, self.controller.settings.draft, self._take_draft)
 
     def _choose(self, title: str, source: Source, current: str, take: Callable[[str | None], None]) -> None:
-        hint = "part of a name, a model folder, or a hub id (owner/model)"
+        hint = "part of a name, a model folder, a .gguf file, or a hub id (owner/model)"
         picker = PickerScreen(title, source, current=current, hint=hint, empty="no such model here")
         self.app.push_screen(picker, take)
 

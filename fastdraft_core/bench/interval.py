@@ -3,6 +3,9 @@
 Two questions, two intervals. *These prompts*: both modes run next to each other, again and again, and the figure moves
 with the machine (and, when sampling, with the text). A Student t interval of the ratio of mean times, stratified by prompt,
 so that prompts of different speed-up do not widen it. *Other prompts of the kind*: a bootstrap over prompts.
+
+Texts that the model ends itself have lengths of their own. A prompt's times a token then count as often as its texts have tokens on
+the mean, in both modes alike: the speed-up is that of decoding all texts, and a text that was drawn longer is not a slower one.
 """
 
 from __future__ import annotations
@@ -41,11 +44,16 @@ class Interval:
 
 
 def speedup(turns: Sequence[Turn]) -> float:
-    """Mean baseline seconds over mean speculative seconds, each prompt with equal weight: all runs have one length."""
+    """Mean baseline seconds over mean speculative seconds, each prompt weighted by the mean length of its texts."""
     by_prompt = _strata(turns)
     return sum(_mean([t.baseline for t in s]) for s in by_prompt) / sum(
         _mean([t.speculative for t in s]) for s in by_prompt
     )
+
+
+def pooled_speedup(turns: Sequence[Turn]) -> float:
+    """The same where a prompt may have been drawn several times, and counts as often."""
+    return sum(t.baseline * t.tokens for t in turns) / sum(t.speculative * t.tokens for t in turns)
 
 
 def interval(turns: Sequence[Turn]) -> Interval | None:
@@ -115,10 +123,16 @@ def bootstrap(
 
 
 def _strata(turns: Sequence[Turn]) -> list[list[Turn]]:
+    """The turns of each prompt, their times those of a text of the prompt's mean length, in mean lengths of all prompts."""
     by_prompt: dict[int, list[Turn]] = {}
     for turn in turns:
         by_prompt.setdefault(turn.prompt, []).append(turn)
-    return list(by_prompt.values())
+    lengths = {prompt: _mean([t.tokens for t in own]) for prompt, own in by_prompt.items()}
+    whole = _mean(list(lengths.values())) if lengths else 1.0
+    return [
+        [Turn(t.prompt, t.baseline * lengths[prompt] / whole, t.speculative * lengths[prompt] / whole) for t in own]
+        for prompt, own in by_prompt.items()
+    ]
 
 
 def _bounds(ratio: float, variance: float, freedom: int) -> Interval:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from fastdraft_core.bench.costs import Costs, measure_costs, predict
 from fastdraft_core.bench.interval import bootstrap
 from fastdraft_core.bench.tasks import Prompt
-from fastdraft_core.decoding.metrics import figures, pooled, run_totals
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
+from fastdraft_core.decoding.totals import run_totals
 from fastdraft_core.engine.pair import Pair
+from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import RunMetrics
+from fastdraft_core.metrics import figures, pooled
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Point:
     """Figures at one gamma over all prompts and repeats.
 
     ``speedup`` is the median over repeats of total tokens/s against the autoregressive total of the
-    same repeat; ``low`` and ``high`` bound it at 95 %, by bootstrap over prompts, and are absent where there is one prompt.
+    same repeat, whatever the lengths of its texts; ``low`` and ``high`` bound it at 95 %, by bootstrap over prompts, and are absent where there is one prompt.
     """
 
     gamma: int
@@ -53,6 +55,7 @@ class Point:
     tau: float
     predicted: float
     metrics: RunMetrics
+    fallback: str = ""
 
 
 def measure(
@@ -64,13 +67,14 @@ def measure(
     length: int,
     repeats: int,
     seed: int,
+    ignore_stop: bool = False,
 ) -> Iterator[Sample]:
     """Run every prompt with every gamma and autoregressively, in turn, ``repeats`` times after a warm-up.
 
-    Stops are ignored, so that all runs have ``length`` tokens.
+    A text ends where the model ends it, at most after ``length`` tokens; with ``ignore_stop`` all have that many.
     """
     requests = [
-        pair.request(p.text, max_new_tokens=length, sampling=sampling, seed=seed + i, ignore_stops=True)
+        pair.request(p.text, max_new_tokens=length, sampling=sampling, seed=seed + i, ignore_stops=ignore_stop)
         for i, p in enumerate(prompts)
     ]
     for gamma in (0, *gammas):
@@ -86,17 +90,44 @@ def measure(
 def costs_at(
     pair: Pair, prompts: Sequence[Prompt], gammas: Sequence[int], length: int, sampling: Sampling | None = None
 ) -> Costs:
-    """Pass costs over runs of these prompts."""
+    """Pass costs over runs of these prompts; of whole lengths, since a pass costs the same past the end of a text."""
     requests = [
         pair.request(p.text, max_new_tokens=length, sampling=sampling or Sampling(), ignore_stops=True) for p in prompts
     ]
     return measure_costs(pair, requests, max(gammas))
 
 
-def points(pair: Pair, samples: Sequence[Sample], costs: Costs) -> list[Point]:
-    """One ``Point`` for each gamma, the autoregressive one (0) first."""
+def points(pair: Pair, samples: Sequence[Sample], costs: Costs, sampling: Sampling) -> list[Point]:
+    """One ``Point`` for each gamma, the autoregressive one (0) first.
+
+    Raises:
+        FastdraftError: every text ended with its first token, so that nothing was decoded.
+    """
+    # A prompt whose text ended with the prefill's token was decoded in no mode.
+    samples = [s for s in samples if s.tokens]
     gammas = sorted({s.gamma for s in samples})
-    return [_point(pair, samples, gamma, costs) for gamma in gammas]
+    if 0 not in gammas:
+        raise FastdraftError(
+            f"{pair.target.card.name} ends every text with its first token, so there is nothing to measure. Give other prompts, or "
+            "--ignore-stop."
+        )
+    whole = {
+        r
+        for r in {s.repeat for s in samples}
+        if all(any(s.repeat == r and s.gamma == g for s in samples) for g in gammas)
+    }
+    samples = [s for s in samples if s.repeat in whole]
+    return [_point(pair, samples, gamma, costs, sampling) for gamma in gammas]
+
+
+def why_fallback(pair: Pair, gamma: int, sampling: Sampling) -> str:
+    """What of a point did not run the fast way of its runtime, and why, as one sentence; empty where all did."""
+    reasons = []
+    if pair.target.card.fallback:
+        reasons.append(f"{pair.target.card.name}: {pair.target.card.fallback}")
+    if pair.draft is not None and gamma and (why := pair.drafter().why_steps(gamma, sampling)):
+        reasons.append(f"{pair.draft.card.name} drafts step by step at gamma {gamma}: {why}")
+    return "; ".join(reasons)
 
 
 def timed_passes(pair: Pair, request: Request, gamma: int) -> list[Pass]:
@@ -105,7 +136,7 @@ def timed_passes(pair: Pair, request: Request, gamma: int) -> list[Pass]:
     return [record for record in records if isinstance(record, Pass)]
 
 
-def _point(pair: Pair, samples: Sequence[Sample], gamma: int, costs: Costs) -> Point:
+def _point(pair: Pair, samples: Sequence[Sample], gamma: int, costs: Costs, sampling: Sampling) -> Point:
     mine = [s for s in samples if s.gamma == gamma]
     passes = [p for s in mine for p in s.passes]
     both = [s for s in samples if s.gamma in (0, gamma)]
@@ -124,6 +155,7 @@ def _point(pair: Pair, samples: Sequence[Sample], gamma: int, costs: Costs) -> P
         tau=metrics.tau,
         predicted=predict(passes, costs, gamma) if gamma else 1.0,
         metrics=metrics,
+        fallback=why_fallback(pair, gamma, sampling),
     )
 
 

@@ -25,7 +25,7 @@ _SAME = ("cpu", "physical_cores", "versions", "fastdraft")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a sweep was asked to do; ``precision`` is a share, ``budget`` seconds."""
+    """What a sweep was asked to do; ``precision`` is a share, ``budget`` seconds; ``ignore_stop`` lets texts go on past their end."""
 
     gammas: list[int]
     temperatures: list[float]
@@ -34,6 +34,7 @@ class Settings:
     precision: float
     budget: float
     seed: int
+    ignore_stop: bool = False
 
 
 def new_plan(
@@ -67,6 +68,7 @@ def new_plan(
         precision=settings.precision,
         budget=settings.budget,
         seed=settings.seed,
+        ignore_stop=settings.ignore_stop,
         peak_bandwidth=(peak.single_thread if pair.threads == 1 else peak.all_threads) if peak else None,
         last_level_cache=machine.last_level_cache,
     )

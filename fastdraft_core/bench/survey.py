@@ -12,8 +12,9 @@ from fastdraft_core.bench.costs import Probe
 from fastdraft_core.bench.drafts import Lineup
 from fastdraft_core.bench.surface import predicted
 from fastdraft_core.bench.tasks import Task
-from fastdraft_core.decoding.records import Pass, Request
+from fastdraft_core.decoding.records import Pass, Request, cut
 from fastdraft_core.decoding.sampling import Sampling
+from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import CostsMeasured, Event
 
 #: Between the seeds of two repeats, more than a task has prompts.
@@ -67,7 +68,8 @@ class Survey:
 
         Where whole texts would take longer than ``until``, drafts are probed on the beginnings alone.
         """
-        request, begun = self._group.request(number, repeat), time.monotonic()
+        # Costs are the same past the end of a text, and a short answer would hold too few passes; fates are read up to the end.
+        request, begun = replace(self._group.request(number, repeat), stops=frozenset()), time.monotonic()
         # As in the turns of measured points, every other baseline follows one: its first passes find everything prepared.
         baseline_last = bool(repeat) and number % 2 == 1
         if not baseline_last:
@@ -113,6 +115,12 @@ class Survey:
                 first=costs.first,
             )
             fates = [self._fate(name, number, likely[number] if likely else None) for number in numbers]
+            fates = [fate for fate in fates if fate]
+            if not fates:
+                raise FastdraftError(
+                    f"{self._pair.target.card.name} ends every text of {task} with its first token, so there is nothing to measure. Give "
+                    "other prompts, or --ignore-stop."
+                )
             for gamma in self._gammas:
                 yield predicted(fates, costs, draft=name, gamma=gamma, temperature=temperature, task=task)
 
@@ -123,11 +131,13 @@ class Survey:
         of the two modes differ; the draft will meet the speculative one. Sampled, all drafts share the autoregressive one.
         """
         shared = self._emitted[number]
-        return text if self._group.sampling.greedy and len(text) == len(shared) else shared
+        read = text if self._group.sampling.greedy and len(text) == len(shared) else shared
+        return cut(read, self._group.requests[number].stops)
 
     def _target_chances(self, number: int) -> list[float]:
         prompt = self._group.requests[number].prompt
-        return probabilities(self._pair.target, prompt, self._emitted[number], self._group.sampling)
+        text = cut(self._emitted[number], self._group.requests[number].stops)
+        return probabilities(self._pair.target, prompt, text, self._group.sampling)
 
     def _fate(self, name: str, number: int, likely: list[float] | None) -> list[float]:
         """A draft's chances of acceptance along one text; ``likely`` are the target's for its tokens, all 1 when greedy."""

@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from fastdraft_core.bench.drafts import Lineup, more_memory
-from fastdraft_core.bench.measure import timed_passes
+from fastdraft_core.bench.measure import timed_passes, why_fallback
 from fastdraft_core.bench.survey import Group, Survey
 from fastdraft_core.bench.tally import Run, Tally
 from fastdraft_core.bench.tasks import Task
 from fastdraft_core.bench.verdict import verdict
-from fastdraft_core.decoding.metrics import run_totals
 from fastdraft_core.decoding.records import Request
 from fastdraft_core.decoding.sampling import Sampling
+from fastdraft_core.decoding.totals import run_totals
 from fastdraft_core.events import Event, PointMeasured, RepeatDropped, SweepFinished, SweepProgress
 from fastdraft_core.events.sweeping import PointKey
 from fastdraft_core.machine.contention import disturbance, load
@@ -255,6 +255,7 @@ class _Sweep:
             pair.cost(),
             None if self._result.cached(draft) else self._plan.peak_bandwidth,
             more_memory(pair, longest),
+            why_fallback(pair, tally.key[1], group.sampling),
         )
 
     def _tally(self, key: PointKey) -> Tally:
@@ -281,8 +282,7 @@ class _Sweep:
                 sampling=sampling,
                 seed=self._plan.seed + number,
                 chat=task.chat,
-                # All runs of a task have one length.
-                ignore_stops=True,
+                ignore_stops=self._plan.ignore_stop,
             )
             for number, text in enumerate(task.texts)
         ]

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from fastdraft_core.bench.interval import Interval, bootstrap, first_interval, interval
-from fastdraft_core.decoding.metrics import Cost, block_cost, figures, pooled
+from fastdraft_core.bench.interval import Interval, bootstrap, first_interval, interval, pooled_speedup
 from fastdraft_core.events import PointMeasured, RunTotals, Turn, TurnMeasured
 from fastdraft_core.events.sweeping import PointKey
+from fastdraft_core.metrics import Cost, block_cost, figures, pooled
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,16 @@ class Tally:
         return min(seen[number] for number in range(prompts))
 
     def times(self) -> list[Turn]:
-        """Seconds a token of every turn."""
+        """Seconds a token of every turn; texts that ended with their first token have none."""
         return [
-            Turn(t.prompt, t.baseline.seconds / t.baseline.tokens, t.speculative.seconds / t.speculative.tokens)
+            Turn(
+                t.prompt,
+                t.baseline.seconds / t.baseline.tokens,
+                t.speculative.seconds / t.speculative.tokens,
+                (t.baseline.tokens + t.speculative.tokens) / 2,
+            )
             for t in self.turns
+            if t.baseline.tokens and t.speculative.tokens
         ]
 
     def interval(self, prompts: int) -> Interval | None:
@@ -78,6 +84,7 @@ class Tally:
         cost: Cost,
         peak_bandwidth: float | None,
         more_memory: int,
+        fallback: str,
     ) -> PointMeasured:
         """The point as measured so far, with ``found`` as its interval."""
         draft, gamma, temperature, task = self.key
@@ -86,7 +93,7 @@ class Tally:
         split = block_cost(baseline, metrics)
         assert split is not None, "a speculative run drafts something"
         times = self.times()
-        low, high = bootstrap(times, lambda t: t.prompt, _pooled) or (None, None)
+        low, high = bootstrap(times, lambda t: t.prompt, pooled_speedup) or (None, None)
         return PointMeasured(
             draft=draft,
             gamma=gamma,
@@ -112,6 +119,7 @@ class Tally:
             peak_memory=max(t.peak_memory for t in self.turns),
             more_memory=more_memory,
             turns=times,
+            fallback=fallback,
         )
 
 
@@ -119,7 +127,3 @@ def _joules(runs: Sequence[tuple[float | None, int]]) -> float | None:
     """Joules a token, if every run knows its energy."""
     spent = [joules for joules, _ in runs if joules is not None]
     return sum(spent) / sum(tokens for _, tokens in runs) if len(spent) == len(runs) else None
-
-
-def _pooled(turns: Sequence[Turn]) -> float:
-    return sum(t.baseline for t in turns) / sum(t.speculative for t in turns)

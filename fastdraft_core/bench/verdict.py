@@ -9,7 +9,7 @@ from fastdraft_core.bench.surface import fit
 from fastdraft_core.decoding.explain import blame, what_limits, why_slower
 from fastdraft_core.events import PointMeasured, PointPredicted, SweepVerdict
 from fastdraft_core.events.sweeping import PointKey, Setting
-from fastdraft_core.results.overall import overall, recommended
+from fastdraft_core.results.overall import fallbacks, overall, recommended
 from fastdraft_core.results.store import Result
 
 #: Fewer points say nothing about a prediction.
@@ -135,6 +135,7 @@ def _trust(result: Result, r_squared: float | None, max_error: float | None) -> 
         wide = sum(not p.reached for p in result.measured.values())
         if wide:
             words.append(f"At {wide} of them the interval stayed wider than ±{result.plan.precision:.0%}.")
+    words += [f"Not the fast way: {reason}." for reason in fallbacks(result.measured.values())]
     words += _noise(sum(p.busy for p in result.measured.values()), sum(len(p.turns) for p in result.measured.values()))
     return words
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fastdraft_core.bench.measure import Point
     from fastdraft_core.engine.pair import Pair
 
-SCHEMA = "fastdraft.bench/2"
+SCHEMA = "fastdraft.bench/3"
 
 
 @app.command()
@@ -29,12 +29,13 @@ def bench(
     temperature: options.Temperature = 0.0,
     top_k: options.TopK = 0,
     top_p: options.TopP = 1.0,
-    length: Annotated[int, typer.Option(min=8, help="New tokens of every run.")] = 128,
+    length: Annotated[int, typer.Option(min=8, help="New tokens of every run, at most.")] = 128,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds over all prompts.")] = 3,
     task: options.Task = "",
     prompt_file: options.PromptFile = None,
     field: options.Field = "prompt",
     seed: options.Seed = 1,
+    ignore_stop: options.IgnoreStop = False,
     *,
     load: LoadOptions,
 ) -> None:
@@ -48,11 +49,12 @@ def bench(
     pair = options.load_pair(target, draft, load)
     sampling = Sampling(temperature, top_k, top_p)
     costs = costs_at(pair, prompts, wanted, length, sampling)
-    runs = measure(pair, prompts, wanted, sampling, length=length, repeats=repeats, seed=seed)
+    runs = measure(pair, prompts, wanted, sampling, length=length, repeats=repeats, seed=seed, ignore_stop=ignore_stop)
     total = len(prompts) * (len(wanted) + 1) * repeats
     samples = list(track(runs, "measuring", total=total, console=talk, transient=True))
-    found = points(pair, samples, costs)
-    _print_table(pair, found, f"{length} tokens, T {temperature:g}", len(prompts), repeats)
+    found = points(pair, samples, costs, sampling)
+    upto = "" if ignore_stop else "up to "
+    _print_table(pair, found, f"{upto}{length} tokens, T {temperature:g}", len(prompts), repeats)
     settings = {
         "command": shlex.join(["fastdraft", *sys.argv[1:]]),
         "length": length,
@@ -60,6 +62,7 @@ def bench(
         "prompts": len(prompts),
         "sampling": sampling,
         "seed": seed,
+        "ignore_stop": ignore_stop,
     }
     print_json(report(pair, found, costs, settings))
 
@@ -114,6 +117,8 @@ def _print_table(pair: Pair, found: list[Point], test: str, prompts: int, repeat
     print(
         "accepted: accepted/drafted, pooled; tau: tokens a target pass, bonus included; MBSU: tau / (c·gamma + 1), c by parameters;"
     )
+    for reason in dict.fromkeys(point.fallback for point in found if point.fallback):
+        print(f"not the fast way: {reason}.")
     fastest = max(found, key=lambda point: point.metrics.gigabytes_per_second).metrics.gigabytes_per_second
     what = describe_rate(fastest, card, draft, pair.threads)
     print(f"GB/s: bytes of weights and cache over decode time{f'; {fastest:.1f} is {what}' if what else ''}.\n")

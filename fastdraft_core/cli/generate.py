@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,7 +64,7 @@ def generate(
     sampling = Sampling(temperature, top_k, top_p)
     request = pair.request(text, max_new_tokens=length, sampling=sampling, seed=seed, chat=chat)
     # Before the text, which nothing may interrupt.
-    gamma = gamma or (_calibrated(target, draft, temperature) if mode == "sd" else USUAL_GAMMA)
+    gamma = gamma or (_calibrated(target, draft, temperature, load) if mode == "sd" else USUAL_GAMMA)
     if not json:
         _write(text)
     for event in pair.events(mode, text, request, gamma):
@@ -76,12 +77,12 @@ def generate(
             talk.print(_figures(event, pair))
 
 
-def _calibrated(target: str, draft: str, temperature: float) -> int:
+def _calibrated(target: str, draft: str, temperature: float, load: LoadOptions) -> int:
     from fastdraft_core.machine.cpu import cpu_name
     from fastdraft_core.models.catalog import lasting
     from fastdraft_core.results.advice import calibrated_gamma
 
-    found = calibrated_gamma(lasting(target), lasting(draft), temperature, cpu_name())
+    found = calibrated_gamma(lasting(target), lasting(draft), temperature, cpu_name(), asdict(load))
     if found.words:
         talk.print(found.words)
     return found.gamma

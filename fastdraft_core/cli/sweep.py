@@ -36,7 +36,7 @@ _DEFAULTS = {"gamma": "1-8", "temperature": "0", "task": "code,text"}
 @app.command()
 @options.loading
 def sweep(
-    target: Annotated[str, typer.Argument(help="Target: demo, a model folder or a hub id.")] = "demo",
+    target: Annotated[str, typer.Argument(help="Target: demo, a model folder, a .gguf file or a hub id.")] = "demo",
     draft: Annotated[
         list[str] | None, typer.Option(help="A draft; repeatable. Default for demo: all bundled ones.")
     ] = None,
@@ -63,6 +63,7 @@ def sweep(
     top_k: options.TopK = 0,
     top_p: options.TopP = 1.0,
     seed: options.Seed = 1,
+    ignore_stop: options.IgnoreStop = False,
     resume: Annotated[
         str, typer.Option(help="Go on with a result: its name, or last. The other options come from it.")
     ] = "",
@@ -97,6 +98,7 @@ def sweep(
         precision=_share(within),
         budget=seconds,
         seed=seed,
+        ignore_stop=ignore_stop,
     )
     # As they are kept: a sweep goes on from any folder, and its points are opened from any.
     target, drafts = lasting(target), choose_drafts(target, [lasting(name) for name in draft or []])

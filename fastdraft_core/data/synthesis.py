@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -236,7 +237,8 @@ def _answers(
         temperatures = np.array([temperature for _, temperature in going])
         prompted = [prompt.ids for prompt, _ in going]
         written = write(Batch(prompted, temperatures, plan.new_tokens, stops, seed, plan.vocab_size, plan.top_k))
-    answers = iter(zip(written.rows, written.sparse or [None] * len(going), strict=True))
+    kept = written.sparse or repeat(None, len(going))
+    answers = iter(zip(written.rows, kept, strict=True))
     for prompt, temperature in asked:
         line = {"id": prompt.id, "batch": number}
         if prompt.skipped:

@@ -145,7 +145,10 @@ def store_kept(folder: Path, shard: Shard, file: Path, *, top_k: int, vocab_size
     top_k = min(top_k, vocab_size)
     dtype, length = token_dtype(vocab_size), len(shard.tokens)
     written = np.ones(length, dtype=np.uint8) if shard.mask is None else shard.mask
-    records = np.memmap(file, dtype=record_type(top_k, dtype), mode="r") if file.stat().st_size else np.empty(0)
+    kind = record_type(top_k, dtype)
+    records: npt.NDArray[np.void] = (
+        np.memmap(file, dtype=kind, mode="r") if file.stat().st_size else np.empty(0, dtype=kind)
+    )
     if len(records) < int(written.sum()):
         raise FastdraftError(
             f"{file} holds too few records for {shard.folder}. Delete both to have the target write anew."
@@ -221,7 +224,8 @@ def _score_window(
 
 @torch.inference_mode()
 def _forward(model: PreTrainedModel, rows: npt.NDArray[np.int64], top_k: int, vocab_size: int) -> Iterator[SparseRows]:
-    logits: Any = model(input_ids=torch.from_numpy(rows).to(model.device), use_cache=False).logits
+    # With a cache, as decoding reads: Gemma 3n shares keys and values between layers only there.
+    logits: Any = model(input_ids=torch.from_numpy(rows).to(model.device), use_cache=True).logits
     for row in logits[:, :, :vocab_size]:
         yield sparse_rows(row, top_k)
 

@@ -18,6 +18,11 @@ class Drafter(Protocol):
         """Of the last proposal, ``[V]`` a token before any processing, for whoever inspects; empty without a model."""
         ...
 
+    @property
+    def skipped(self) -> int:
+        """Tokens at the beginning of the sequence that are not seen, since the draft's context is shorter than the text."""
+        ...
+
     def prepare(self, gamma: int, sampling: Sampling) -> None:
         """Get ready for blocks of ``gamma`` tokens: what takes time once is not timed as decoding."""
         ...
@@ -44,10 +49,13 @@ class ModelDrafter:
     """A draft model: a whole block in one call where its runtime can, else one token a pass.
 
     A draft vocabulary stays in here: a step knows K ids alone, and what leaves is over all V, with q = 0 outside of it.
+    Where its context is shorter than the text it goes on with the last part of it, half a context to begin with. The verdict is on
+    what it drafts from there, so nothing is lost but acceptance.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
+        self.skipped = 0
         self._logits: list[torch.Tensor] = []
         self._ids = None if runtime.head_ids is None else torch.tensor(runtime.head_ids)
         self._writer = runtime if isinstance(runtime, BlockRuntime) else None
@@ -62,13 +70,24 @@ class ModelDrafter:
         if self._writer is not None and sampling.untruncated:
             self._writer.prepare_blocks(gamma, greedy=sampling.greedy)
 
+    def why_steps(self, gamma: int, sampling: Sampling) -> str:
+        """Why blocks of ``gamma`` tokens are drafted step by step, where the runtime could write them in one call; else empty."""
+        if self._writer is None:
+            return self.runtime.card.fallback
+        if not sampling.untruncated:
+            return "top-k and top-p are not applied inside a block"
+        return self._writer.why_steps(gamma, greedy=sampling.greedy)
+
     def start(self, ids: list[int]) -> None:
-        """Read a new prompt; one that is longer than the draft's context is never drafted for."""
+        """Read a new prompt, of one that is longer than the draft's context the last part."""
         self.runtime.rewind(0)
-        if len(ids) <= self.runtime.context_length:
+        self.skipped = 0
+        if len(ids) > self.runtime.context_length:
+            self._skip(ids)
+        else:
             self.runtime.prefill(ids)
-            # Or the rest of it would be timed as decoding.
-            self.runtime.synchronize()
+        # Or the rest of it would be timed as decoding.
+        self.runtime.synchronize()
 
     def propose(
         self, ids: list[int], gamma: int, sampling: Sampling, stream: torch.Generator
@@ -78,15 +97,29 @@ class ModelDrafter:
         What the draft has not read of ``ids`` it reads first: after a full acceptance that
         includes its own last token (pitfall 7).
         """
+        if gamma and len(ids) - self.skipped > self.runtime.context_length:
+            self._skip(ids)
+        ids = ids[self.skipped :]
         gamma = min(gamma, self.runtime.context_length - len(ids) + 1)
         writer = self._writer
-        if writer is not None and sampling.untruncated and writer.writes_blocks(gamma, greedy=sampling.greedy):
-            return self._block(writer, ids, gamma, sampling, stream)
+        if writer is not None and sampling.untruncated and len(ids) >= BLOCK_READS:
+            past = len(ids) - BLOCK_READS
+            if writer.writes_blocks(gamma, greedy=sampling.greedy, past=past):
+                return self._block(writer, ids, gamma, sampling, stream)
         return self._steps(ids, gamma, sampling, stream)
 
     def keep(self, length: int) -> None:
         """Forget what was read past the first ``length`` tokens."""
-        self.runtime.rewind(min(length, self.runtime.length))
+        self.runtime.rewind(max(0, min(length - self.skipped, self.runtime.length)))
+
+    def _skip(self, ids: list[int]) -> None:
+        """Begin again with the last part of ``ids``: half a context, so that the other half is read before the next time."""
+        self.skipped = len(ids) - max(1, self.runtime.context_length // 2)
+        # The rest of it is what a block begins with.
+        if begun := ids[self.skipped : -BLOCK_READS]:
+            self.runtime.prefill(begun)
+        else:
+            self.runtime.rewind(0)
 
     def _block(
         self, writer: BlockRuntime, ids: list[int], gamma: int, sampling: Sampling, stream: torch.Generator

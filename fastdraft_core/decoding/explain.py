@@ -7,8 +7,8 @@ overhead. Speculation is slower exactly when more than g steps are lost, and the
 
 from __future__ import annotations
 
-from fastdraft_core.decoding.metrics import block_cost
 from fastdraft_core.events import BlockCost, RunMetrics
+from fastdraft_core.metrics import block_cost
 
 
 def why_slower(ar: RunMetrics, sd: RunMetrics) -> str:
@@ -24,7 +24,17 @@ def why_slower(ar: RunMetrics, sd: RunMetrics) -> str:
         f"A block costs {cost.total:.2f} autoregressive steps (draft {cost.drafted * cost.draft:.2f}, "
         f"verify {cost.verify:.2f}, overhead {cost.overhead:.2f}) and gives {sd.tau:.2f} tokens."
     )
-    return f"{_SENTENCES[term](cost, sd)} {account}"
+    return " ".join(part for part in (_SENTENCES[term](cost, sd), account, beyond_context(sd)) if part)
+
+
+def beyond_context(sd: RunMetrics) -> str:
+    """That the draft saw only the last part of the text, where its context is shorter; else empty."""
+    if not sd.beyond_context:
+        return ""
+    return (
+        f"The draft's context is shorter than the text: {sd.beyond_context} of {sd.blocks} blocks were drafted from the last part of "
+        "it alone. A draft with a longer context would agree more."
+    )
 
 
 def what_limits(cost: BlockCost, sd: RunMetrics) -> str:

@@ -83,7 +83,7 @@ class Pass:
 
     ``judged`` counts the drafted tokens that got a verdict. Where a stop or the asked length cut the
     block, ``accepted`` counts what was really emitted and ``extra`` is None. ``at`` is decode time
-    in seconds since the first token; ``context`` the tokens before this pass.
+    in seconds since the first token; ``context`` the tokens before this pass, of which the draft did not see the first ``skipped``.
     """
 
     drafted: list[int]
@@ -98,6 +98,7 @@ class Pass:
     p: list[float] = field(default_factory=list)
     q: list[float] = field(default_factory=list)
     u: list[float] = field(default_factory=list)
+    skipped: int = 0
 
     @property
     def emitted(self) -> list[int]:

@@ -106,7 +106,8 @@ def speculative(
         watch.pause()
         if observe is not None:
             observe(drafted, verdict, logits, drafter.logits)
-        yield _record(drafted, verdict, emitted, at, (proposed - begin, verified - proposed, at - verified), context)
+        seconds = (proposed - begin, verified - proposed, at - verified)
+        yield _record(drafted, verdict, emitted, at, seconds, context, drafter.skipped)
         watch.resume()
 
 
@@ -117,6 +118,7 @@ def _record(
     at: float,
     seconds: tuple[float, float, float],
     context: int,
+    skipped: int,
 ) -> Pass:
     whole = len(emitted) == verdict.accepted + 1
     accepted = verdict.accepted if whole else len(emitted)
@@ -134,4 +136,5 @@ def _record(
         p=verdict.p,
         q=verdict.q,
         u=verdict.u,
+        skipped=skipped,
     )

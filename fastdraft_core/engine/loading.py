@@ -26,10 +26,12 @@ from fastdraft_core.errors import FastdraftError
 from fastdraft_core.machine.contention import crowded, load
 from fastdraft_core.machine.devices import choose_device, choose_dtype, choose_threads
 from fastdraft_core.models.identity import source_key
+from fastdraft_core.models.tokens import check_ids, known_ids
 from fastdraft_core.models.weights import is_ir_alone
 from fastdraft_core.runtimes.base import Runtime
 from fastdraft_core.runtimes.openvino.ir_cache import ir_of, takes_long
 from fastdraft_core.runtimes.openvino.loading import KV_PRECISIONS, OpenVinoOptions, choose_openvino_device, load_ir
+from fastdraft_core.runtimes.rotary import with_rotary_switch
 from fastdraft_core.runtimes.torch.loading import load_model
 from fastdraft_core.runtimes.torch.runtime import TorchRuntime
 
@@ -173,14 +175,12 @@ class Loader:
         folder = ir_of(source.folder, source.name, weights, self.report, trust_remote_code=options.trust_remote_code)
         self.report(f"loading {source.name} into OpenVINO on {device}")
         wanted = OpenVinoOptions(device, options.dtype, options.kv_precision, choose_threads(options.threads))
-        return load_ir(
-            folder,
-            source.name,
-            known_ids(self.tokenizer),
-            wanted,
-            trust_remote_code=options.trust_remote_code,
-            head_ids=source.head_ids,
+        trust = options.trust_remote_code
+        runtime = load_ir(
+            folder, source.name, known_ids(self.tokenizer), wanted, trust_remote_code=trust, head_ids=source.head_ids
         )
+        check_ids(self.tokenizer, runtime.card.vocab_size, source.name)
+        return runtime
 
     def _share_cores(self, runtime: str) -> None:
         """Beside OpenVINO, PyTorch only samples; its threads, which wait by spinning, would take the cores away."""
@@ -239,13 +239,13 @@ def load_runtime(
     dtype: str,
     trust_remote_code: bool = False,
     head_ids: list[int] | None = None,
-) -> TorchRuntime:
-    """The model in ``folder`` on PyTorch, its logits cut to the ids that ``tokenizer`` knows, or to ``head_ids``."""
+) -> Runtime:
+    """The model in ``folder`` on PyTorch, its logits cut to the ids that ``tokenizer`` knows, or to ``head_ids``.
+
+    Raises:
+        FastdraftError: it cannot be loaded, or its table lacks tokens that prompts have.
+    """
     model = load_model(folder, name, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+    check_ids(tokenizer, model.get_input_embeddings().weight.shape[0], name)
     vocab_size = min(known_ids(tokenizer), model.config.get_text_config().vocab_size)
-    return TorchRuntime(model, name, vocab_size, head_ids)
-
-
-def known_ids(tokenizer: PreTrainedTokenizerBase) -> int:
-    """One more than the largest id; ids may have gaps, so the number of tokens would cut the last ones off."""
-    return max(tokenizer.get_vocab().values()) + 1
+    return with_rotary_switch(TorchRuntime(model, name, vocab_size, head_ids), model.config)

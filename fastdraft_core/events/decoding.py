@@ -114,7 +114,8 @@ class RunMetrics(msgspec.Struct, frozen=True, kw_only=True):
     ``acceptance`` is accepted/drafted, pooled; ``tau`` is tokens a target pass (bonus included);
     ``mbsu`` is tau / (c·gamma + 1) with c the ratio of parameters (paper, section on metrics).
     ``joint[i]`` is the share of blocks whose first i + 1 drafted tokens were all accepted;
-    ``conditional[i]`` the share accepted at position i of those judged there.
+    ``conditional[i]`` the share accepted at position i of those judged there. ``beyond_context`` counts the blocks that the draft wrote
+    from the last part of the text alone, since its context is shorter.
     """
 
     tokens: int
@@ -133,6 +134,7 @@ class RunMetrics(msgspec.Struct, frozen=True, kw_only=True):
     verify_share: float
     overhead_share: float
     gigabytes_per_second: float
+    beyond_context: int = 0
 
 
 class RunFinished(Event, frozen=True):

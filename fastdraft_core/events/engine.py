@@ -11,7 +11,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine loaded. ``weight_bytes`` are the bytes that one token reads, ``dtype`` is what they are stored as.
 
     ``compute`` and ``kv_dtype`` are how it computes and keeps keys and values, where that may differ from ``dtype``.
-    ``draft_vocab`` is how many ids the head of a draft scores, 0 where it scores all.
+    ``draft_vocab`` is how many ids the head of a draft scores, 0 where it scores all. ``fallback`` says why it does not run the
+    fast way of its runtime; empty where it does.
     """
 
     name: str
@@ -27,6 +28,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     compute: str = ""
     kv_dtype: str = ""
     draft_vocab: int = 0
+    fallback: str = ""
 
     @property
     def precision(self) -> str:

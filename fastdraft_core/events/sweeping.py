@@ -41,7 +41,8 @@ class SweepStarted(Event, frozen=True):
     ``precision`` is the asked half-width of a speed-up's interval, as a share; ``budget`` is in seconds.
     ``load`` is how the models were loaded (the fields of ``LoadOptions``, with the runtime that was used and why in
     ``runtime_reason``); ``hashes`` maps a model's name to the digest of its weights and tokenizer. ``peak_bandwidth`` is the
-    machine's measured peak in GB/s for ``threads`` threads, absent where models do not lie in main memory.
+    machine's measured peak in GB/s for ``threads`` threads, absent where models do not lie in main memory. ``ignore_stop``: texts
+    went on to their full length past where the model ends them.
     """
 
     schema: str
@@ -66,6 +67,7 @@ class SweepStarted(Event, frozen=True):
     seed: int
     peak_bandwidth: float | None
     last_level_cache: int | None
+    ignore_stop: bool = True
 
 
 class SweepProgress(Event, frozen=True):
@@ -156,18 +158,20 @@ class PointPredicted(SweepPoint, frozen=True):
 
 
 class Turn(msgspec.Struct, frozen=True, array_like=True):
-    """Both modes on one prompt, next to each other: decode seconds a token."""
+    """Both modes on one prompt, next to each other: decode seconds a token, and the mean length of their texts in ``tokens``."""
 
     prompt: int
     baseline: float
     speculative: float
+    tokens: float = 1.0
 
 
 class RunTotals(msgspec.Struct, frozen=True, kw_only=True):
     """Sums over the passes of some runs, enough for every figure of theirs; the totals of two sets of runs add up.
 
     ``proposed`` counts all drafted tokens, ``drafted`` those that statistics count (up to an accepted stop). ``positions`` has, for
-    each position of a block, the blocks that drafted, judged and accepted it. ``bytes`` were read by ``passes`` target passes.
+    each position of a block, the blocks that drafted, judged and accepted it. ``bytes`` were read by ``passes`` target passes, before
+    ``beyond_context`` of which the draft saw the last part of the text alone.
     """
 
     tokens: int
@@ -180,6 +184,7 @@ class RunTotals(msgspec.Struct, frozen=True, kw_only=True):
     verify_seconds: float
     bytes: int
     positions: list[tuple[int, int, int]]
+    beyond_context: int = 0
 
 
 class TurnMeasured(SweepPoint, frozen=True):
@@ -208,7 +213,8 @@ class PointMeasured(SweepPoint, frozen=True):
     ``repeats`` is complete rounds over the prompts; in its first round, a point's interval is over the prompts that ran. ``warm_ups`` and ``disturbed`` repeats were dropped; ``busy`` were kept although the machine was busy,
     because every try was disturbed. ``bandwidth_share`` is of the machine's measured peak, absent where
     the weights lie in a cache. Energy is absent where the machine does not tell it. ``peak_memory`` is of the whole process, in bytes;
-    ``more_memory`` is computed: the draft's weights and its cache at the longest text.
+    ``more_memory`` is computed: the draft's weights and its cache at the longest text. ``fallback`` says what did not run the fast way of
+    its runtime, and why; empty where all did.
     """
 
     speedup: float
@@ -230,6 +236,7 @@ class PointMeasured(SweepPoint, frozen=True):
     peak_memory: int | None
     more_memory: int
     turns: list[Turn]
+    fallback: str = ""
 
 
 class SweepVerdict(Event, frozen=True):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import SweepStarted
 from fastdraft_core.results.overall import recommended
 from fastdraft_core.results.store import names, read
 
@@ -20,11 +22,16 @@ class Advice(NamedTuple):
     words: str
 
 
-def calibrated_gamma(target: str, draft: str, temperature: float, cpu: str) -> Advice:
+#: Of how a pair is loaded, what figures depend on beside the runtime.
+_LOAD = ("device", "draft_device", "dtype", "weights", "draft_weights", "kv_precision")
+
+
+def calibrated_gamma(target: str, draft: str, temperature: float, cpu: str, load: Mapping[str, object]) -> Advice:
     """The gamma with the highest measured speed-up over all tasks, as ``recommended`` counts, in the newest sweep that has the pair.
 
     A sweep counts if it was made on the processor called ``cpu``, with the models of these names (``catalog.lasting`` ones), at
-    this temperature. Without one it is the usual 4.
+    this temperature, and loaded as ``load`` says (the fields of ``LoadOptions``): the fastest gamma of one runtime, device or
+    precision is not that of another. Without one it is the usual 4.
     """
     for name in reversed(names()[-_NEWEST:]):
         try:
@@ -33,6 +40,8 @@ def calibrated_gamma(target: str, draft: str, temperature: float, cpu: str) -> A
             # Another version's, or damaged; `fastdraft results` says so.
             continue
         if result.plan.target.name != target or result.plan.machine.get("cpu") != cpu:
+            continue
+        if not _loaded_so(result.plan, load):
             continue
         own = {
             key: point
@@ -44,3 +53,10 @@ def calibrated_gamma(target: str, draft: str, temperature: float, cpu: str) -> A
             (_, gamma), speedup = found
             return Advice(gamma, f"gamma {gamma}, the fastest of the kept sweep {name} ({speedup:.2f}x, measured)")
     return Advice(USUAL_GAMMA, "")
+
+
+def _loaded_so(plan: SweepStarted, load: Mapping[str, object]) -> bool:
+    """Whether a sweep's pair was loaded as asked. A runtime that nobody chose is the same one wherever nobody chose it."""
+    chosen = load.get("runtime", "auto")
+    same_runtime = bool(plan.runtime_reason) if chosen == "auto" else plan.runtime == chosen
+    return same_runtime and all((plan.load.get(name) or "") == (load.get(name) or "") for name in _LOAD)

@@ -13,6 +13,7 @@ import msgspec
 from fastdraft_core.events import PointMeasured, PointPredicted, TaskCard
 from fastdraft_core.events.sweeping import PointKey
 from fastdraft_core.formatting import safe
+from fastdraft_core.results.overall import fallbacks
 from fastdraft_core.results.store import Result
 
 _COLUMNS = (
@@ -20,7 +21,7 @@ _COLUMNS = (
     "speedup", "low", "high", "prompts_low", "prompts_high", "reached", "repeats", "warm_ups", "disturbed", "busy",
     "tokens_per_second", "baseline_tokens_per_second", "acceptance", "tau", "mbsu_parameters", "mbsu_bytes",
     "c", "v", "overhead", "break_even_acceptance", "gigabytes_per_second", "bandwidth_share", "joules_per_token",
-    "baseline_joules_per_token", "peak_memory", "more_memory", "joint", "conditional",
+    "baseline_joules_per_token", "peak_memory", "more_memory", "fallback", "joint", "conditional",
 )  # fmt: skip
 
 
@@ -59,6 +60,7 @@ def as_markdown(result: Result) -> str:
     parts.append("Measured; ~ predicted from measured costs and acceptance, not timed; – unknown yet.")
     if result.measured:
         parts += ["## Measured points", *_points(result), _LEGEND]
+        parts += [f"\\* not the fast way: {_safe(reason)}." for reason in fallbacks(result.measured.values())]
     parts += ["## How it was measured", "\n".join(f"- {line}" for line in _conditions(result))]
     return "\n\n".join(parts) + "\n"
 
@@ -119,7 +121,11 @@ def _points(result: Result) -> Iterator[str]:
     points = sorted(result.measured.values(), key=lambda p: -p.speedup)
     for headers, cells in (_SPEED, _REASONS, _PRICE):
         rows = [
-            [f"{p.draft} gamma {p.gamma}, {result.label(p.task, p.temperature)}", *cells(result, p)] for p in points
+            [
+                f"{p.draft} gamma {p.gamma}, {result.label(p.task, p.temperature)}{'*' * bool(p.fallback)}",
+                *cells(result, p),
+            ]
+            for p in points
         ]
         # What no point knows, such as energy, has no column.
         kept = [i for i in range(len(headers)) if any(row[i] for row in rows)]
@@ -185,7 +191,12 @@ def _conditions(result: Result) -> Iterator[str]:
         yield _task(task)
     yield (
         f"temperatures {', '.join(f'{t:g}' for t in plan.temperatures)}, top-k {plan.top_k}, top-p {plan.top_p:g}, seed {plan.seed}; "
-        f"interval asked ±{plan.precision:.1%}, budget {plan.budget:.0f} s; stops are ignored, so that all runs have one length"
+        f"interval asked ±{plan.precision:.1%}, budget {plan.budget:.0f} s; "
+        + (
+            "stops are ignored, so that all runs have one length"
+            if plan.ignore_stop
+            else "texts end where the model ends them"
+        )
     )
     if result.all_cached:
         yield "cache-bound: the weights fit into the last-level cache, so no share of the memory's peak bandwidth is told"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from fastdraft_core.events import PointMeasured
 from fastdraft_core.events.sweeping import PointKey, Setting
@@ -29,3 +29,8 @@ def recommended(measured: Mapping[PointKey, PointMeasured]) -> tuple[Setting, fl
     most = max(counts.values(), default=0)
     widest = [(setting, mean) for setting, mean in means.items() if counts[setting] == most]
     return max(widest, key=lambda found: found[1], default=None)
+
+
+def fallbacks(measured: Iterable[PointMeasured]) -> list[str]:
+    """What did not run the fast way of its runtime, each reason once."""
+    return list(dict.fromkeys(point.fallback for point in measured if point.fallback))

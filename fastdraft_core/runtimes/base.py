@@ -78,8 +78,12 @@ class BlockRuntime(Runtime, Protocol):
         """Get ready for blocks of ``count`` tokens, where that is possible; takes time once."""
         ...
 
-    def writes_blocks(self, count: int, *, greedy: bool) -> bool:
-        """Whether blocks of ``count`` tokens are prepared."""
+    def writes_blocks(self, count: int, *, greedy: bool, past: int = 0) -> bool:
+        """Whether blocks of ``count`` tokens are prepared, and can be written after ``past`` tokens."""
+        ...
+
+    def why_steps(self, count: int, *, greedy: bool) -> str:
+        """Why blocks of ``count`` tokens are not written in one call though they were prepared; empty where they are."""
         ...
 
     def write_block(

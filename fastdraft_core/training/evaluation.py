@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ from fastdraft_core.data.generation import Batch, continue_batch
 from fastdraft_core.data.mixtures import Mixture
 from fastdraft_core.data.tokenizer import tokenizer_hash
 from fastdraft_core.decoding.drafters import ModelDrafter
-from fastdraft_core.decoding.metrics import acceptance_rate
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling, process
 from fastdraft_core.decoding.speculative import speculative
-from fastdraft_core.engine.pair import load_runtime
+from fastdraft_core.decoding.totals import acceptance_rate
+from fastdraft_core.engine.pair import load_runtime, stop_ids
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, StageAcceptance
 from fastdraft_core.machine.devices import choose_device, choose_dtype, choose_threads
@@ -54,9 +54,9 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class TargetTexts:
-    """Texts that a target wrote: ``ids`` [rows, prompt + text], and p [rows, text - 1], what it gave each token but the first."""
+    """Texts that a target wrote, each to its own end: ``ids``, prompt and text, and p, what the target gave each token but the first."""
 
-    ids: torch.Tensor
+    ids: list[list[int]]
     prompt: int
     p: list[list[float]]
     vocab_size: int
@@ -91,19 +91,21 @@ def expected_acceptance(draft: Any, reference: Reference, *, temperature: float 
     return total / max(1, done)
 
 
-def make_texts(target: Any, mixture: Mixture, vocab_size: int, evaluation: Evaluation) -> TargetTexts:
-    """What ``target`` writes after the beginnings of the first rows of ``mixture``; stops are ignored."""
+def make_texts(
+    target: Any, mixture: Mixture, vocab_size: int, evaluation: Evaluation, stops: Collection[int] = ()
+) -> TargetTexts:
+    """What ``target`` writes after the beginnings of the first rows of ``mixture``, up to the first of ``stops``."""
     rows = mixture.rows(0, min(mixture.num_rows, _TEXTS))[0]
     prompt = min(_PROMPT_TOKENS, mixture.sequence_length // 2)
     new_tokens = min(_NEW_TOKENS, mixture.sequence_length - prompt)
     heat = np.full(len(rows), evaluation.temperature)
-    found = continue_batch(target, Batch(rows[:, :prompt], heat, new_tokens, (), mixture.seed, vocab_size)).rows
+    found = continue_batch(target, Batch(rows[:, :prompt], heat, new_tokens, stops, mixture.seed, vocab_size)).rows
     whole = [row for row in found if row is not None]
     if not whole:
         raise FastdraftError("The target's logits are no numbers on held-out text, so no draft can be judged by it.")
-    ids, sampling = torch.tensor(whole), Sampling(evaluation.temperature)
-    p = _given(target, ids, prompt, vocab_size, sampling)
-    return TargetTexts(ids, prompt, p, vocab_size, sampling, evaluation.gamma)
+    sampling = Sampling(evaluation.temperature)
+    p = _given(target, whole, prompt, vocab_size, sampling)
+    return TargetTexts(whole, prompt, p, vocab_size, sampling, evaluation.gamma)
 
 
 def accepted_share(draft: Any, texts: TargetTexts) -> float:
@@ -113,11 +115,11 @@ def accepted_share(draft: Any, texts: TargetTexts) -> float:
 
 
 @torch.inference_mode()
-def _given(model: Any, ids: torch.Tensor, prompt: int, vocab_size: int, sampling: Sampling) -> list[list[float]]:
+def _given(model: Any, ids: list[list[int]], prompt: int, vocab_size: int, sampling: Sampling) -> list[list[float]]:
     """The probability of each token of the texts but the first; greedy, 1 for the best token and 0 for any other."""
     found = []
-    for row in ids.to(model.device):
-        logits = model(input_ids=row[None, :-1], use_cache=False).logits[0, prompt:, :vocab_size].float()
+    for row in (torch.tensor(given, device=model.device) for given in ids):
+        logits = model(input_ids=row[None, :-1], use_cache=True).logits[0, prompt:, :vocab_size].float()
         following = row[prompt + 1 :]
         if sampling.greedy:
             found.append((logits.argmax(-1) == following).double().tolist())
@@ -128,7 +130,8 @@ def _given(model: Any, ids: torch.Tensor, prompt: int, vocab_size: int, sampling
 
 def _log_probs(model: Any, ids: torch.Tensor, mask: torch.Tensor, vocab_size: int) -> torch.Tensor:
     """float32 log-probabilities ``[N, vocab_size]`` at the masked-in next tokens of ``ids`` [rows, length + 1]."""
-    logits = model(input_ids=ids[:, :-1].to(model.device), use_cache=False).logits
+    # With a cache, as decoding reads: Gemma 3n shares keys and values between layers only there.
+    logits = model(input_ids=ids[:, :-1].to(model.device), use_cache=True).logits
     return logits[mask[:, 1:].to(model.device)][:, :vocab_size].float().log_softmax(-1)
 
 
@@ -157,12 +160,13 @@ def stage_acceptance(
         return
     device = choose_device()
     dtype = choose_dtype(device)
+    stops = stop_ids(target, tokenizer, trust_remote_code)
     runtime = load_runtime(target, "target", tokenizer, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
     for stage, folder in stages.items():
         vocab = read_draft_vocab(folder)
         ids = None if vocab is None else sorted(vocab.ids)
         drafter = ModelDrafter(load_runtime(folder, stage, tokenizer, device=device, dtype=dtype, head_ids=ids))
-        rates = {source: _acceptance(runtime, drafter, ids, seed, evaluation) for source, ids in prompts.items()}
+        rates = {source: _acceptance(runtime, drafter, ids, stops, seed, evaluation) for source, ids in prompts.items()}
         yield StageAcceptance(stage=stage, gamma=evaluation.gamma, temperature=evaluation.temperature, acceptance=rates)
 
 
@@ -177,11 +181,16 @@ def _prompts(
 
 
 def _acceptance(
-    target: Runtime, drafter: ModelDrafter, prompts: list[list[int]], seed: int, evaluation: Evaluation
+    target: Runtime,
+    drafter: ModelDrafter,
+    prompts: list[list[int]],
+    stops: frozenset[int],
+    seed: int,
+    evaluation: Evaluation,
 ) -> float:
-    """Pooled over all prompts; stops are ignored, so that every prompt counts alike."""
+    """Pooled over all prompts; a text ends where the target ends it."""
     passes = []
     for number, prompt in enumerate(prompts):
-        request = Request(prompt, _NEW_TOKENS, Sampling(evaluation.temperature), seed=seed + number)
+        request = Request(prompt, _NEW_TOKENS, Sampling(evaluation.temperature), stops, seed + number)
         passes += [r for r in speculative(target, drafter, request, evaluation.gamma) if isinstance(r, Pass)]
     return acceptance_rate(passes)

@@ -408,8 +408,9 @@ def _rows(run: StageRun, mixture: Mixture, start: int, stop: int, size: int, cou
 
 def coverage(run: StageRun, mixture: Mixture) -> float:
     """The share of the tokens of a mixture that the model's head scores."""
-    ids, mask = (part[:, 1:] for part in mixture.rows(0, mixture.num_rows))
-    return float(_scored(run, ids)[mask].mean()) if mask.any() else 0.0
+    ids, mask = mixture.rows(0, mixture.num_rows)
+    counted = mask[:, 1:]
+    return float(_scored(run, ids[:, 1:])[counted].mean()) if counted.any() else 0.0
 
 
 def _scored(run: StageRun, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

@@ -162,12 +162,11 @@ def _data(recipe: Recipe) -> str:
     """Where the weights began and what they were trained on."""
     used = sorted({source for stage in recipe.stages.values() for source in stage.sources})
     start = "untrained weights"
-    if recipe.init is not None:
-        start = {
-            "pruned": f"layers of `{shown_name(recipe.init.model)}`",
-            "transplant": f"layers and embeddings of `{shown_name(recipe.init.model)}`",
-            "projected": "untrained layers and the target's embeddings, projected onto their principal components,",
-        }[recipe.init.method]
+    if recipe.init is not None and recipe.init.model is not None:
+        what = "layers" if recipe.init.method == "pruned" else "layers and embeddings"
+        start = f"{what} of `{shown_name(recipe.init.model)}`"
+    elif recipe.init is not None:
+        start = "untrained layers and the target's embeddings, projected onto their principal components,"
     parts = [f"Trained from {start} on {', '.join(f'`{source}`' for source in used)}."]
     if not set(used) & set(BUILT_IN):
         return parts[0]

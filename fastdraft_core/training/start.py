@@ -11,6 +11,7 @@ from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Progress
 from fastdraft_core.machine.devices import choose_device, choose_dtype
 from fastdraft_core.models.folders import load_tokenizer, local_folder
+from fastdraft_core.models.tokens import check_ids
 from fastdraft_core.runtimes.torch.loading import load_model
 from fastdraft_core.runtimes.torch.runtime import context_length
 from fastdraft_core.training.architecture import model_config, new_model, read_config
@@ -128,10 +129,11 @@ def target_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     """The target's own tokenizer.
 
     Raises:
-        FastdraftError: it cannot be read, or has no end-of-text token for the end of a document.
+        FastdraftError: it cannot be read, has no end-of-text token for the end of a document, or puts tokens into every
+            prompt that the target does not have.
     """
-    folder = Path(target_path(recipe))
-    tokenizer = load_tokenizer(folder, str(recipe.target), trust_remote_code=recipe.trust_remote_code)
+    folder, name = Path(target_path(recipe)), str(recipe.target)
+    tokenizer = load_tokenizer(folder, name, trust_remote_code=recipe.trust_remote_code)
     if tokenizer.eos_token_id is None:
         ends = sorted(stop_ids(folder, tokenizer, recipe.trust_remote_code))
         told = ", ".join(f"{tokenizer.convert_ids_to_tokens(i)!r} (id {i})" for i in ends)
@@ -139,6 +141,7 @@ def target_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
             f"The tokenizer of {recipe.target} names no end-of-text token, with which every document ends. Add eos_token to "
             f"{folder / 'tokenizer_config.json'}{f'; the configuration ends texts with {told}' if told else ''}."
         )
+    check_ids(tokenizer, int(target_config(recipe).vocab_size), name)
     return tokenizer
 
 

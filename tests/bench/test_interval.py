@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastdraft_core.bench.interval import Interval, bootstrap, first_interval, interval, speedup, student_t
+from fastdraft_core.bench.interval import (
+    Interval,
+    bootstrap,
+    first_interval,
+    interval,
+    pooled_speedup,
+    speedup,
+    student_t,
+)
 from fastdraft_core.events import Turn
 
 #: From a table of Student's t, two-sided 95 %.
@@ -117,6 +125,20 @@ def test_a_prompt_that_ran_more_often_counts_no_more() -> None:
     found = interval(turns)
     assert found is not None
     assert found.ratio == pytest.approx(2 / 1.25)
+
+
+def test_texts_of_unequal_lengths_count_by_their_tokens() -> None:
+    """A speed-up is that of decoding all texts: 90 tokens at 1x and 10 at 4x are 100 s over 92.5 s, not 2 over 1.25."""
+    turns = [Turn(0, 1.0, 1.0, 90.0), Turn(1, 1.0, 0.25, 10.0)] * 3
+    assert (speedup(turns), pooled_speedup(turns)) == pytest.approx((100 / 92.5, 100 / 92.5))
+    found = interval(turns)
+    assert found is not None
+    assert (found.ratio, found.low) == pytest.approx((100 / 92.5, 100 / 92.5))
+    # A text that was drawn longer is not a slower one.
+    longer = [*turns, Turn(0, 1.0, 1.0, 180.0), Turn(0, 1.0, 1.0, 45.0)]
+    again = interval(longer)
+    assert again is not None
+    assert again.half_width == pytest.approx(0.0, abs=1e-9)
 
 
 @given(st.floats(0.1, 10), st.floats(1.001, 3))

@@ -50,7 +50,7 @@ def uneven(speedups: tuple[float, ...]) -> list[Sample]:
 
 def test_the_speedup_is_a_ratio_of_totals(pair: Pair) -> None:
     """Pitfall 21: 10x on 20 tokens and 1x on 200 is 220/11 over 220/10.1 s, not the mean 5.5."""
-    ar, sd = points(pair, uneven((10.0, 1.0)), COSTS)
+    ar, sd = points(pair, uneven((10.0, 1.0)), COSTS, Sampling())
     assert (ar.gamma, sd.gamma, ar.speedup) == (0, 4, 1)
     assert ar.tokens_per_second == pytest.approx(20)
     assert sd.tokens_per_second == pytest.approx(220 / 10.1)
@@ -64,12 +64,12 @@ def test_the_speedup_is_the_median_over_repeats(pair: Pair) -> None:
         for repeat, seconds in enumerate((5.0, 5.2, 50.0))
         for run in (sample(0, repeat, 0, 20, 10.0), sample(0, repeat, 4, 20, seconds))
     ]
-    assert points(pair, runs, COSTS)[1].speedup == pytest.approx(10 / 5.2)
+    assert points(pair, runs, COSTS, Sampling())[1].speedup == pytest.approx(10 / 5.2)
 
 
 def test_the_prediction_uses_measured_costs(pair: Pair) -> None:
     """Pitfall 24: tau 2 at gamma 4, v(5) 1.4, c .25, overhead .1 of a step: 2 / (1.4 + 1 + .1)."""
-    sd = points(pair, uneven((1.0,)), COSTS)[1]
+    sd = points(pair, uneven((1.0,)), COSTS, Sampling())[1]
     assert (sd.tau, sd.acceptance) == (2.0, 0.25)
     assert sd.predicted == pytest.approx(2 / 2.5)
 
@@ -86,14 +86,14 @@ def test_the_interval_is_over_prompts(pair: Pair) -> None:
 
 
 def _bounds(pair: Pair, runs: list[Sample]) -> tuple[float, float]:
-    point = points(pair, runs, COSTS)[1]
+    point = points(pair, runs, COSTS, Sampling())[1]
     return point.low, point.high
 
 
 def test_runs_are_interleaved_on_the_same_prompts_and_lengths(pair: Pair) -> None:
-    """Pitfall 21: every prompt meets every gamma and the baseline in turn, all of the asked length, stops ignored."""
+    """Pitfall 21: every prompt meets every gamma and the baseline in turn, all of the asked length where stops are ignored."""
     prompts = [Prompt("t", "1", "ab"), Prompt("t", "2", "ccc")]
-    runs = list(measure(pair, prompts, [1, 3], Sampling(), length=12, repeats=3, seed=1))
+    runs = list(measure(pair, prompts, [1, 3], Sampling(), length=12, repeats=3, seed=1, ignore_stop=True))
     assert len(runs) == 3 * 2 * 3
     assert [(r.repeat, r.prompt) for r in runs[::3]] == [(r, p) for r in range(3) for p in range(2)]
     for turn in range(6):
@@ -103,6 +103,32 @@ def test_runs_are_interleaved_on_the_same_prompts_and_lengths(pair: Pair) -> Non
     assert all(r.seconds == r.passes[-1].at > 0 for r in runs)
     first = [runs[3 * turn].gamma for turn in range(6)]
     assert set(first) == {0, 3}, "no mode is always the first after the other prompt"
+
+
+def test_a_text_is_measured_to_where_the_model_ends_it(pair: Pair) -> None:
+    """What an instruct model writes after its answer's end is in no figure; both modes end at the same stop."""
+    prompts = [Prompt("t", "1", "ab"), Prompt("t", "2", "ccc")]
+    texts = [
+        [
+            t
+            for r in pair.decode("ar", pair.request(p.text, max_new_tokens=20, sampling=Sampling()), 0)
+            for t in r.emitted
+        ]
+        for p in prompts
+    ]
+    pair.stops = frozenset({texts[0][5]})
+    lengths = [next((i for i, token in enumerate(text) if token in pair.stops), 19) for text in texts]
+    runs = list(measure(pair, prompts, [3], Sampling(), length=20, repeats=1, seed=1))
+    assert [(r.prompt, r.tokens) for r in runs] == [(n, lengths[n]) for n in (0, 0, 1, 1)]
+    assert lengths[0] <= 5
+
+
+def test_texts_that_end_with_their_first_token_are_said_so(pair: Pair) -> None:
+    """There is nothing to measure, which is one sentence and no division by zero."""
+    pair.stops = frozenset(range(pair.target.vocab_size))
+    runs = list(measure(pair, [Prompt("t", "1", "ab")], [3], Sampling(), length=20, repeats=1, seed=1))
+    with pytest.raises(FastdraftError, match="first token.*--ignore-stop"):
+        points(pair, runs, COSTS, Sampling())
 
 
 @pytest.mark.parametrize(("target", "draft"), [(40, 100), (100, 40)])

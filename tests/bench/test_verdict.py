@@ -131,3 +131,14 @@ def test_nothing_measured_is_said() -> None:
         "Nothing was measured before the end. Predicted best: draft S with gamma 2, about 1.70x on code. Go on with --resume."
     ]
     assert (found.draft, found.measured, found.predicted) == (None, 0, 2)
+
+
+def test_what_did_not_run_the_fast_way_is_said_once() -> None:
+    """A draft that drafts step by step at a high gamma is slower for a reason that no figure shows."""
+    why = "M drafts step by step at gamma 4: graphs for blocks of so many lengths would take over 1 GiB"
+    text = words(
+        measured("M", 4, "code", 1.9, fallback=why),
+        measured("M", 4, "text", 1.4, fallback=why),
+        measured("S", 2, "code", 1.5),
+    )
+    assert text.count(f"Not the fast way: {why}.") == 1

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fastdraft_core.decoding.explain import blame, losses, why_slower
-from fastdraft_core.decoding.metrics import block_cost, break_even_acceptance, predicted_speedup
 from fastdraft_core.events import RunMetrics
+from fastdraft_core.metrics import block_cost, break_even_acceptance, predicted_speedup
 
 STEP = 0.01
 
@@ -140,3 +141,11 @@ def test_nothing_to_explain() -> None:
     assert why_slower(autoregressive(), autoregressive()) == ""
     assert why_slower(_metrics(tokens=0, seconds=1.0, blocks=0), speculative()) == ""
     assert why_slower(autoregressive(), speculative()) == ""
+
+
+def test_a_draft_that_saw_only_the_end_of_the_text_is_told() -> None:
+    """A prompt longer than the draft's context explains an acceptance that nothing else does."""
+    slow = speculative(4, 0.0)
+    assert "context" not in why_slower(autoregressive(), slow)
+    cut = msgspec.structs.replace(slow, beyond_context=900)
+    assert "900 of 1000 blocks were drafted from the last part" in why_slower(autoregressive(), cut)

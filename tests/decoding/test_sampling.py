@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastdraft_core.decoding.records import Streams
-from fastdraft_core.decoding.sampling import Sampling, draw, draw_rows, judge, judge_greedy, process
+from fastdraft_core.decoding.sampling import Sampling, best, draw, draw_rows, judge, judge_greedy, process
+from fastdraft_core.decoding.speculative import next_token
 from fastdraft_core.errors import FastdraftError
 from tests.decoding.table import processed
 
@@ -119,3 +120,14 @@ def test_a_seed_fixes_every_number() -> None:
     first, again = Streams.of(7), Streams.of(7)
     for a, b in ((first.draft, again.draft), (first.accept, again.accept), (first.target, again.target)):
         assert torch.equal(torch.rand(5, generator=a), torch.rand(5, generator=b))
+
+
+def test_logits_that_are_nan_are_no_token() -> None:
+    """Greedy decoding of damaged weights gave id 0 again and again; it is the sentence that sampling has."""
+    logits = torch.zeros(3, 5)
+    logits[1, 2] = torch.nan
+    with pytest.raises(FastdraftError, match="no numbers"):
+        judge_greedy([0, 0], logits)
+    with pytest.raises(FastdraftError, match="no numbers"):
+        next_token(logits[1], Sampling(), torch.Generator())
+    assert best(logits[:1]) == [0]

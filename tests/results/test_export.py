@@ -114,3 +114,22 @@ def test_nothing_unprintable_is_printed(text: str) -> None:
     """Newlines and tabs stay; every other control character becomes a sign."""
     assert all(c.isprintable() or c in "\n\t" for c in safe(text))
     assert len(safe(text)) == len(text)
+
+
+def test_a_fallback_stands_at_its_point() -> None:
+    """The row has a mark, the reason stands below the tables and in the CSV."""
+    found = result(
+        measured("S", 2, "code", fallback="S: keys and values stay inside the model"), measured("M", 4, "code")
+    )
+    text = as_markdown(found)
+    assert "S gamma 2, code*" in text
+    assert "M gamma 4, code*" not in text
+    assert "not the fast way: S: keys and values stay inside the model." in text
+    rows = list(csv.DictReader(io.StringIO(as_csv(found))))
+    assert {row["fallback"] for row in rows} == {"", "S: keys and values stay inside the model"}
+
+
+def test_a_result_says_whether_texts_went_past_their_end() -> None:
+    """A sweep that is from before stops ended its texts is not taken for one of today."""
+    assert "stops are ignored" in as_markdown(result(measured()))
+    assert "texts end where the model ends them" in as_markdown(result(measured(), ignore_stop=False))

@@ -11,10 +11,10 @@ import pytest
 from fastdraft_core.data.mixtures import Mixture
 from fastdraft_core.data.shards import open_shard, write_shard
 from fastdraft_core.decoding.drafters import ModelDrafter
-from fastdraft_core.decoding.metrics import acceptance_rate
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.speculative import speculative
+from fastdraft_core.decoding.totals import acceptance_rate
 from fastdraft_core.engine.pair import load_runtime
 from fastdraft_core.events import Evaluated
 from fastdraft_core.jobs.describe import describe
@@ -37,7 +37,18 @@ def test_a_draft_that_is_the_target_is_always_accepted(mixture: Mixture, tempera
     """p = q: nothing is ever refused."""
     texts = make_texts(tiny_target(), mixture, WIDTH, Evaluation(gamma=3, temperature=temperature))
     assert accepted_share(tiny_target(), texts) == pytest.approx(1.0, abs=1e-4)
-    assert len(texts.p[0]) == texts.ids.shape[1] - texts.prompt - 1
+    assert [len(p) for p in texts.p] == [len(row) - texts.prompt - 1 for row in texts.ids]
+
+
+def test_texts_end_where_the_target_ends_them(mixture: Mixture) -> None:
+    """What an instruct model would write after its answer's end is no text that a draft is judged on."""
+    evaluation = Evaluation(gamma=3, temperature=0.6)
+    whole = make_texts(tiny_target(), mixture, WIDTH, evaluation)
+    stop = whole.ids[0][whole.prompt + 3]
+    ended = make_texts(tiny_target(), mixture, WIDTH, evaluation, {stop})
+    assert len(ended.ids[0]) <= whole.prompt + 4
+    assert all(stop not in row[ended.prompt : -1] for row in ended.ids)
+    assert accepted_share(tiny_target(), ended) == pytest.approx(1.0, abs=1e-4)
 
 
 @pytest.mark.parametrize("gamma", [1, 3])
@@ -48,7 +59,7 @@ def test_greedy_it_is_what_real_decoding_accepts(mixture: Mixture, tiny_pair: tu
         load_runtime(Path(folder), "x", tiny_tokenizer(), device="cpu", dtype="float32") for folder in tiny_pair
     )
     passes = []
-    for row in texts.ids.tolist():
+    for row in texts.ids:
         request = Request(row[: texts.prompt], len(row) - texts.prompt, Sampling(0.0), seed=1)
         passes += [r for r in speculative(target, ModelDrafter(draft), request, gamma) if isinstance(r, Pass)]
     assert 0.05 < acceptance_rate(passes) < 0.95

@@ -89,21 +89,33 @@ class PagedRuntime(OpenVinoRuntime):
         super().__init__(passes, card, vocab_size, head_ids)
         self._build = build
         self._graphs: dict[tuple[int, bool], BlockGraph | None] = {}
+        self._why: dict[tuple[int, bool], str] = {}
 
     def prepare_blocks(self, count: int, *, greedy: bool) -> None:
         """Compile what writes blocks of ``count`` tokens, unless it takes too much memory or the model cannot be unrolled."""
+        if (count, greedy) in self._graphs:
+            return
         held = self.card.weight_bytes * (1 + sum(graph is not None for graph in self._graphs.values()))
-        if (count, greedy) in self._graphs or held > _MOST_BYTES:
+        if held > _MOST_BYTES:
+            self._why[count, greedy] = f"graphs for blocks of so many lengths would take over {_MOST_BYTES >> 30} GiB"
             return
         try:
             self._graphs[count, greedy] = self._build(count, greedy)
         except RuntimeError as error:
             _log.info("%s drafts step by step: %s", self.card.name, error)
             self._graphs[count, greedy] = None
+            self._why[count, greedy] = "OpenVINO cannot unroll the model's steps"
+        else:
+            self._why.pop((count, greedy), None)
 
-    def writes_blocks(self, count: int, *, greedy: bool) -> bool:
-        """Whether blocks of ``count`` tokens are prepared."""
+    def writes_blocks(self, count: int, *, greedy: bool, past: int = 0) -> bool:
+        """Whether blocks of ``count`` tokens are prepared; after how many tokens makes no difference."""
+        del past
         return self._graphs.get((count, greedy)) is not None
+
+    def why_steps(self, count: int, *, greedy: bool) -> str:
+        """Why blocks of ``count`` tokens are not written in one call; empty where they are."""
+        return self._why.get((count, greedy), "")
 
     def write_block(
         self, last: Sequence[int], count: int, temperature: float = 0, points: Sequence[int] = ()
