@@ -15,8 +15,7 @@ from textual.timer import Timer
 from textual.worker import get_current_worker
 
 from fastdraft_app.client.jobs import Action, JobsClient
-from fastdraft_app.jobs.job_text import figures
-from fastdraft_app.jobs.stage_bar import progress_words, stage_bar
+from fastdraft_app.jobs.job_text import figures, progress_words, stage_bar
 from fastdraft_app.jobs.uses import FOLDER_BINDINGS, Use, ask_delete, steer, use
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.banner import Banner

@@ -18,8 +18,14 @@ from fastdraft_app.client.log_tail import LogLines, LogTail
 from fastdraft_app.jobs.base import JOB_BINDINGS, JobsBase
 from fastdraft_app.jobs.device import DeviceLine
 from fastdraft_app.jobs.job_list import state_label
-from fastdraft_app.jobs.job_series import acceptance_series, loss_series, rate_series, schedule_series
-from fastdraft_app.jobs.job_text import evaluation_table, samples
+from fastdraft_app.jobs.job_text import (
+    acceptance_series,
+    evaluation_table,
+    loss_series,
+    rate_series,
+    samples,
+    schedule_series,
+)
 from fastdraft_app.jobs.log_pane import LogPane
 from fastdraft_app.jobs.uses import USE_BINDINGS
 from fastdraft_app.widgets.banner import Banner

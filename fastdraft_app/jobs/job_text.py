@@ -1,16 +1,20 @@
-"""A job's evaluations, samples and figures as text."""
+"""A job in words, bars and curves: its stages, its newest step, evaluations and samples."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from statistics import fmean
 
+from rich.cells import cell_len
 from textual.content import Content
 
-from fastdraft_app.theme.palette import Marks
+from fastdraft_app.theme.palette import SERIES, Marks
+from fastdraft_app.widgets.bars import bar
+from fastdraft_app.widgets.chart import Point, Series
 from fastdraft_core.events import Sampled
-from fastdraft_core.formatting import elide, in_bytes, one_line, percent, safe
-from fastdraft_core.jobs.view import JobView
+from fastdraft_core.formatting import count, elide, in_bytes, one_line, percent, safe
+from fastdraft_core.jobs.view import JobView, StageView
 from fastdraft_core.models.paper import ACCEPTANCE, SETTING, TASKS
 
 _AFTER = 13
@@ -136,3 +140,82 @@ def samples(found: Sequence[Sampled], ascii_only: bool) -> Content:
 def when(at: float) -> str:
     """A Unix time as a date and a clock."""
     return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M") if at else ""
+
+
+_LEAST = 6
+
+
+def stage_bar(view: JobView, width: int, mark: Marks) -> Content:
+    """``PT ━━━━ 100 %  CP ━━── 45 %  FT ──── 0 %``, the stage at work in bold."""
+    if not view.stages:
+        return Content.styled("no stage is known: the recipe cannot be read", "$muted")
+    labels = [(f"{stage.name.upper()} ", f" {percent(stage.share)}") for stage in view.stages]
+    gaps = 2 * (len(labels) - 1)
+    room = max(width - gaps - sum(cell_len(a) + cell_len(b) for a, b in labels), _LEAST * len(labels))
+    widths = _shares([stage.total_tokens for stage in view.stages], room)
+    parts = [
+        Content.assemble(
+            (before, "bold" if stage.name == view.stage else "$muted"), _bar(stage, cells, mark), (after, "$muted")
+        )
+        for stage, cells, (before, after) in zip(view.stages, widths, labels, strict=True)
+    ]
+    return Content("  ").join(parts)
+
+
+def progress_words(view: JobView) -> str:
+    """Tokens done of all and the time left with what it rests on; ``doing`` where something else goes on."""
+    total = sum(stage.total_tokens for stage in view.stages)
+    tokens = f"{count(sum(s.tokens for s in view.stages))} of {count(total)} training tokens" if total else ""
+    left = str(view.left) if view.left else ""
+    # What is cut off at the end is what one sees elsewhere, too.
+    parts = [view.doing, left, tokens] if view.aside else [view.doing, tokens, left]
+    return "; ".join(filter(None, parts))
+
+
+def _bar(stage: StageView, width: int, mark: Marks) -> Content:
+    if stage.finished:
+        return Content.styled(mark.bars[0] * width, "$success")
+    return bar([(stage.share, "$primary")], width, mark)
+
+
+def _shares(weights: list[int], room: int) -> list[int]:
+    """``room`` cells split by ``weights``, none below a least width."""
+    spare, whole = room - _LEAST * len(weights), sum(weights) or 1
+    return [_LEAST + spare * weight // whole for weight in weights]
+
+
+def loss_series(view: JobView, *, smooth: bool, other: JobView | None = None) -> list[Series]:
+    """The training loss, averaged or as it came, and the held-out losses, over training tokens; or that of two jobs."""
+    training = "training, smoothed" if smooth else "training"
+    if other is not None:
+        return [Series(f"{one.name}: {training}", one.smoothed if smooth else one.loss) for one in (view, other)]
+    held_out = (Series(f"held out: {source}", points) for source, points in view.held_out.items())
+    return [Series(training, view.smoothed if smooth else view.loss), *held_out]
+
+
+def acceptance_series(view: JobView, other: JobView | None = None) -> list[Series]:
+    """Expected acceptance by source; of two jobs by source where there are marks for all, else the mean of each."""
+    if other is None:
+        return [Series(source, points) for source, points in view.expected.items()]
+    if len(view.expected) + len(other.expected) > len(SERIES):
+        return [Series(f"{one.name}: mean of {len(one.expected)} sources", _mean(one)) for one in (view, other)]
+    return [Series(f"{one.name}: {source}", points) for one in (view, other) for source, points in one.expected.items()]
+
+
+def _mean(view: JobView) -> tuple[Point, ...]:
+    """The mean over sources, where all were evaluated."""
+    values: dict[float, list[float]] = {}
+    for points in view.expected.values():
+        for x, y in points:
+            values.setdefault(x, []).append(y)
+    return tuple((x, fmean(ys)) for x, ys in sorted(values.items()) if len(ys) == len(view.expected))
+
+
+def rate_series(view: JobView) -> list[Series]:
+    """Tokens a second."""
+    return [Series("tokens/s", view.rates)]
+
+
+def schedule_series(view: JobView) -> list[Series]:
+    """The learning rate."""
+    return [Series("learning rate", view.learning_rates)]

@@ -6,8 +6,7 @@ import os
 
 from textual.app import App
 
-from fastdraft_app.client.jobs import JobsClient
-from fastdraft_app.client.watch import JobWatcher
+from fastdraft_app.client.jobs import JobsClient, JobWatcher
 from fastdraft_app.jobs.job_text import acceptance_words
 from fastdraft_app.terminal.notification import notification
 from fastdraft_core.jobs.view import JobView

@@ -15,8 +15,7 @@ from textual.widgets import OptionList, Static
 from fastdraft_app.jobs.base import JOB_BINDINGS, JobsBase
 from fastdraft_app.jobs.job_list import JobList, heading, state_label
 from fastdraft_app.jobs.job_screen import JobScreen
-from fastdraft_app.jobs.job_series import loss_series
-from fastdraft_app.jobs.job_text import acceptance_words, when
+from fastdraft_app.jobs.job_text import acceptance_words, loss_series, when
 from fastdraft_app.jobs.uses import USE_BINDINGS
 from fastdraft_app.widgets.banner import Banner
 from fastdraft_app.widgets.chart import Chart

@@ -23,9 +23,16 @@ from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.dialogs.exporting import export
 from fastdraft_app.messages import SettingsChanged
 from fastdraft_app.models.downloads import SOURCE_BINDINGS, Downloads, ask_folder, shelf_folders
-from fastdraft_app.models.model_text import model_heading, model_row, model_words
+from fastdraft_app.models.model_text import (
+    model_heading,
+    model_row,
+    model_words,
+    published_row,
+    published_words,
+    target_row,
+    target_words,
+)
 from fastdraft_app.models.partners import HOW, KnownAcceptance, known_acceptance, pair
-from fastdraft_app.models.published_text import published_row, published_words, target_row, target_words
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine

@@ -10,8 +10,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from fastdraft_app.result_view.heat_table import heat_rows
+from fastdraft_app.result_view.lines import point_line
 from fastdraft_app.result_view.panel_chart import PanelChart
-from fastdraft_app.result_view.point_line import point_line
 from fastdraft_app.result_view.surface import METRICS, Cursor, words
 from fastdraft_app.theme.palette import Look, Marks, look, marks
 from fastdraft_app.widgets.figure_rows import FigureRows

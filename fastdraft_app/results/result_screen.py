@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from fastdraft_app.result_view.plan_line import end_line, plan_line
+from fastdraft_app.result_view.lines import end_line, plan_line
 from fastdraft_app.result_view.point_screen import POINT_BINDINGS, PointScreen, resume
 from fastdraft_app.result_view.surface import recommended
 from fastdraft_app.result_view.sweep_view import SweepView

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.signal import Signal
 from textual.timer import Timer
 
@@ -16,13 +16,12 @@ from fastdraft_app.client.sweep import SweepClient
 from fastdraft_app.dialogs.choices import model_source
 from fastdraft_app.dialogs.picker import PickerScreen
 from fastdraft_app.messages import SettingsChanged
-from fastdraft_app.result_view.plan_line import plan_line
-from fastdraft_app.result_view.point_screen import PointScreen
+from fastdraft_app.result_view.lines import plan_line
+from fastdraft_app.result_view.point_screen import POINT_BINDINGS, PointScreen
 from fastdraft_app.result_view.surface import Cursor, recommended
 from fastdraft_app.result_view.sweep_view import SweepView
 from fastdraft_app.settings.preferences import Preferences
 from fastdraft_app.settings.settings import OFF, Changes
-from fastdraft_app.sweep.keys import SWEEP_BINDINGS
 from fastdraft_app.sweep.session import SweepSession
 from fastdraft_app.sweep.setup import drafts_of, new_sweep, resumed_sweep, with_draft
 from fastdraft_app.sweep.sweep_line import asked_line, progress_line
@@ -49,7 +48,17 @@ class SweepScreen(PointScreen):
 
     CSS_PATH = "../result_view/points.tcss"
     AUTO_FOCUS = None
-    BINDINGS: ClassVar[list[BindingType]] = SWEEP_BINDINGS
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "run_or_stop", "run/stop", id="sweep.toggle", tooltip="start the sweep that the line on top shows, or stop the one under way"),
+        *POINT_BINDINGS[:3],
+        Binding("c", "choose", "choose", id="sweep.choose", tooltip="choose target, gamma, temperature, tasks, budget of the next sweep"),
+        Binding("d", "draft", "drafts", id="sweep.drafts", tooltip="add a draft to the next sweep, or take one away"),
+        *POINT_BINDINGS[3:],
+        Binding("r", "new", "new", id="sweep.new", tooltip="start a new sweep, whatever is on screen"),
+        Binding("x,escape", "stop", "stop", id="sweep.stop", show=False,
+                tooltip="stop after the run in progress; again: at once. What was measured is kept"),
+        Binding("u", "resume", "resume", id="sweep.resume", show=False, tooltip="go on with the sweep on screen, from what is kept of it"),
+    ]  # fmt: skip
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from fastdraft_app.result_view.plan_line import clock, end_line, named, setup_line, state_line
+from fastdraft_app.result_view.lines import clock, end_line, named, setup_line, state_line
 from fastdraft_app.settings.settings import Settings
 from fastdraft_app.sweep.session import SweepPhase, SweepSession
 from fastdraft_app.sweep.setup import drafts_of

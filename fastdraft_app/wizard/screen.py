@@ -31,9 +31,8 @@ from fastdraft_app.widgets.line import TextLine, first_fitting
 from fastdraft_app.wizard.answers import Answers
 from fastdraft_app.wizard.facts import facts
 from fastdraft_app.wizard.looks import Looks, look_of, models_here, sampled_sources
-from fastdraft_app.wizard.page import WizardPage, Words
+from fastdraft_app.wizard.page import WizardPage, Words, sample_lines
 from fastdraft_app.wizard.questions import PRESET, QUESTIONS, STEPS, Question
-from fastdraft_app.wizard.samples import sample_lines
 from fastdraft_app.wizard.source_dialog import Chosen, SourceScreen
 from fastdraft_app.wizard.sources import MIXTURES, put, take_off
 from fastdraft_app.wizard.turns import Turns

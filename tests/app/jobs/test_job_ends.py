@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from fastdraft_app.app import FastdraftApp
 from fastdraft_app.client import file_manager
-from fastdraft_app.client.watch import JobWatcher
+from fastdraft_app.client.jobs import JobWatcher
 from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.jobs.job_list import JobList
 from fastdraft_app.jobs.job_screen import JobScreen
@@ -60,7 +60,7 @@ def test_the_watcher_sees_each_end_once_and_reads_nothing_without_jobs(monkeypat
     become(folder, "finished")
     assert [view.name for view in watcher.poll()] == ["mine"]
     with monkeypatch.context() as patch:
-        patch.setattr("fastdraft_app.client.watch.records", lambda: pytest.fail("no record has to be read"))
+        patch.setattr("fastdraft_app.client.jobs.records", lambda: pytest.fail("no record has to be read"))
         assert watcher.poll() == []
     become(folder, "queued")
     assert watcher.poll() == []
