@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
@@ -115,6 +115,7 @@ def test_a_trained_step_pays_for_the_list_alone() -> None:
     assert (seen.isfinite().sum(-1) == _SIZE).all()
 
 
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), k=st.integers(1, 11))
 @pytest.mark.parametrize("kind", ["kl", "tvd", "ce+kl"])
 def test_distillation_takes_the_target_given_the_list(kind: str, seed: int, k: int) -> None:
@@ -240,7 +241,8 @@ def test_projected_embeddings_keep_what_a_narrow_table_can() -> None:
     table = torch.randn(50, 4) @ torch.randn(4, 12) + 3.0
     narrow, kept = principal_components(table, 4)
     assert kept == pytest.approx(1.0)
-    torch.testing.assert_close(torch.cdist(narrow, narrow), torch.cdist(table, table), rtol=1e-4, atol=1e-4)
+    before, after = (torch.cdist(rows.double(), rows.double()) for rows in (table, narrow))
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("tied", [True, False])
