@@ -25,13 +25,13 @@ from benchmarks.contest import Contender, interleave, ratio
 from fastdraft_core.bench.costs import Costs, measure_costs
 from fastdraft_core.bench.tasks import bundled_prompts
 from fastdraft_core.decoding.drafters import Drafter
-from fastdraft_core.decoding.metrics import predicted_speedup
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.speculative import speculative
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.pair import Pair, load_pair
 from fastdraft_core.machine.devices import machine_card
+from fastdraft_core.metrics import predicted_speedup
 
 SCHEMA = "fastdraft.benchmark.adaptive_gamma/1"
 #: What one judged token leaves of the weight of those before it: about the last thirty count.

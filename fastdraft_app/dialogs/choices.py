@@ -17,7 +17,16 @@ from fastdraft_app.history import read_history
 from fastdraft_app.settings.settings import OFF
 from fastdraft_core import places
 from fastdraft_core.formatting import count
-from fastdraft_core.models.catalog import DEMO, ModelEntry, bundled_models, cached_models, models_in
+from fastdraft_core.models.catalog import (
+    DEMO,
+    ModelEntry,
+    bundled_models,
+    cached_models,
+    llama_cpp_models,
+    lm_studio_models,
+    models_in,
+    ollama_models,
+)
 from fastdraft_core.models.published import PUBLISHED, TARGETS
 
 _MOST_FILES = 500
@@ -59,6 +68,9 @@ def model_source(*, drafts: bool, vocab_size: int | None = None) -> Source:
             ChoiceGroup("bundled", [_model_row(entry, vocab_size) for entry in bundled]),
             ChoiceGroup("used before, and beside them", [_model_row(entry, vocab_size) for entry in _used_before()]),
             ChoiceGroup("Hugging Face cache", [_model_row(entry, vocab_size) for entry in cached_models()]),
+            ChoiceGroup("Ollama", [_model_row(entry, vocab_size) for entry in ollama_models()]),
+            ChoiceGroup("LM Studio", [_model_row(entry, vocab_size) for entry in lm_studio_models()]),
+            ChoiceGroup("llama.cpp cache", [_model_row(entry, vocab_size) for entry in llama_cpp_models()]),
         ]
         return [*groups, ChoiceGroup("no draft", [Choice(OFF, OFF, "speculation off")])] if drafts else groups
 
@@ -68,9 +80,13 @@ def model_source(*, drafts: bool, vocab_size: int | None = None) -> Source:
         if not typed:
             return found
         inside = [_model_row(entry, vocab_size) for entry in models_in(expanded(typed), 1)]
-        groups = [ChoiceGroup(f"in {typed}", inside), *paths_from(typed, None), *found]
+        groups = [ChoiceGroup(f"in {typed}", inside), *paths_from(typed, ".gguf"), *found]
         listed = any(row.value == typed for group in groups for row in group.rows)
-        return groups if listed else [*groups, ChoiceGroup("as typed", [Choice(typed, typed, "folder or hub id")])]
+        return (
+            groups
+            if listed
+            else [*groups, ChoiceGroup("as typed", [Choice(typed, typed, "folder, .gguf file or hub id")])]
+        )
 
     return source
 
@@ -138,7 +154,7 @@ def folders_used() -> list[Path]:
     for name in read_history(places.history()).models:
         with suppress(OSError):
             path = expanded(name).absolute()
-            if path.is_dir():
+            if path.exists():
                 found[path.parent] = None
     return list(found)
 
@@ -155,7 +171,7 @@ def matching(groups: list[ChoiceGroup], typed: str) -> list[ChoiceGroup]:
 def _model_row(entry: ModelEntry, vocab_size: int | None) -> Choice:
     other = vocab_size is not None and entry.vocab_size not in (None, vocab_size)
     facts = (
-        entry.architecture.removesuffix("ForCausalLM"),
+        f"{entry.architecture.removesuffix('ForCausalLM')} {entry.quantization}".rstrip(),
         f"vocabulary {entry.vocab_size or 'unknown'}" + (" (the target has another)" if other else ""),
         f"{count(entry.weight_bytes)}B",
     )

@@ -36,7 +36,7 @@ class BlockStrip(Widget):
     }
     """
 
-    class Picked(Message):
+    class BlockPicked(Message):
         """A token was clicked."""
 
         def __init__(self, place: Place) -> None:
@@ -92,7 +92,7 @@ class BlockStrip(Widget):
         if event.y >= len(rows) or column >= len(rows[event.y]):
             return
         index = rows[event.y][column]
-        self.post_message(self.Picked(Place(index + 1, min(position, len(self._states(index)) - 1))))
+        self.post_message(self.BlockPicked(Place(index + 1, min(position, len(self._states(index)) - 1))))
 
     @property
     def _slot(self) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
+from fastdraft_core import metrics
 from fastdraft_core.events import Block, Compared, Event, FirstToken, RunFinished, RunMetrics, RunStarted, Token
 
 Mode = Literal["ar", "sd"]
@@ -185,35 +186,35 @@ def _add(totals: Totals, block: Block) -> Totals:
 
 
 def _running(totals: Totals, seconds: float, blocks: int, gamma: int, cost: float | None) -> Figures:
-    tau = totals.tokens / blocks
+    efficiency = metrics.tau(totals.tokens, blocks)
     busy = totals.draft_seconds + totals.verify_seconds + totals.overhead_seconds
     return Figures(
         tokens=totals.tokens,
         seconds=seconds,
         tokens_per_second=totals.tokens / seconds if seconds > 0 else 0.0,
-        acceptance=totals.accepted / totals.drafted if totals.drafted else None,
-        tau=tau,
-        mbsu=tau / (cost * gamma + 1) if cost is not None else None,
+        acceptance=metrics.acceptance(totals.accepted, totals.drafted) if totals.drafted else None,
+        tau=efficiency,
+        mbsu=metrics.memory_bound_speedup(efficiency, cost, gamma) if cost is not None else None,
         draft_share=totals.draft_seconds / busy if busy else None,
         verify_share=totals.verify_seconds / busy if busy else None,
         overhead_share=totals.overhead_seconds / busy if busy else None,
-        gigabytes_per_second=totals.bytes_read / seconds / 1e9 if totals.bytes_read and seconds > 0 else None,
+        gigabytes_per_second=metrics.gigabytes_per_second(totals.bytes_read, seconds) or None,
     )
 
 
-def _final(metrics: RunMetrics) -> Figures:
-    speculative = metrics.drafted > 0
+def _final(found: RunMetrics) -> Figures:
+    speculative = found.drafted > 0
     return Figures(
-        tokens=metrics.tokens,
-        seconds=metrics.seconds,
-        tokens_per_second=metrics.tokens_per_second,
-        acceptance=metrics.acceptance if speculative else None,
-        tau=metrics.tau if speculative else None,
-        mbsu=metrics.mbsu if speculative else None,
-        draft_share=metrics.draft_share,
-        verify_share=metrics.verify_share,
-        overhead_share=metrics.overhead_share,
-        gigabytes_per_second=metrics.gigabytes_per_second or None,
+        tokens=found.tokens,
+        seconds=found.seconds,
+        tokens_per_second=found.tokens_per_second,
+        acceptance=found.acceptance if speculative else None,
+        tau=found.tau if speculative else None,
+        mbsu=found.mbsu if speculative else None,
+        draft_share=found.draft_share,
+        verify_share=found.verify_share,
+        overhead_share=found.overhead_share,
+        gigabytes_per_second=found.gigabytes_per_second or None,
     )
 
 

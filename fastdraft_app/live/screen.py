@@ -357,7 +357,7 @@ class LiveScreen(Screen[None]):
         self._choose("Draft", source, self.controller.settings.draft, self._take_draft)
 
     def _choose(self, title: str, source: Source, current: str, take: Callable[[str | None], None]) -> None:
-        hint = "part of a name, a model folder, or a hub id (owner/model)"
+        hint = "part of a name, a model folder, a .gguf file, or a hub id (owner/model)"
         picker = PickerScreen(title, source, current=current, hint=hint, empty="no such model here")
         self.app.push_screen(picker, take)
 
@@ -474,13 +474,13 @@ class LiveScreen(Screen[None]):
             return self._inspector.place is not None
         return super().check_action(action, parameters)
 
-    @on(TokenView.Picked, "#sd-tokens")
-    def _pick_token(self, event: TokenView.Picked) -> None:
+    @on(TokenView.TokenPicked, "#sd-tokens")
+    def _pick_token(self, event: TokenView.TokenPicked) -> None:
         if self._inspector.is_open:
             self._inspect(event.place)
 
-    @on(BlockStrip.Picked)
-    def _pick_block(self, event: BlockStrip.Picked) -> None:
+    @on(BlockStrip.BlockPicked)
+    def _pick_block(self, event: BlockStrip.BlockPicked) -> None:
         self._inspect(event.place)
 
     def _inspect(self, place: Place) -> None:

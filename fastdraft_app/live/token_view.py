@@ -66,7 +66,7 @@ class TokenView(ScrollView, can_focus=True):
     }
     """
 
-    class Picked(Message):
+    class TokenPicked(Message):
         """A token was clicked."""
 
         def __init__(self, view: TokenView, place: Place) -> None:
@@ -298,7 +298,7 @@ class TokenView(ScrollView, can_focus=True):
         """Pick the token under the mouse, unless the click ended a selection."""
         place = picked(self._layout, self.scroll_offset.y + event.y, event.x)
         if self._selection is None and place is not None:
-            self.post_message(self.Picked(self, place))
+            self.post_message(self.TokenPicked(self, place))
 
     # --- selected text ------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ def model_row(model: ShelfModel, width: int, mark: Marks) -> Content:
     """One model on one line: name, architecture, parameters, vocabulary, size."""
     parameters = count(model.parameters) if model.parameters else "?"
     return row(
-        model.name,
+        f"{model.name} {model.entry.quantization}".rstrip(),
         (kind(model), parameters, f"{model.entry.vocab_size or '?'}", in_bytes(model.entry.weight_bytes)),
         width,
         mark,
@@ -48,10 +48,10 @@ def kind(model: ShelfModel) -> str:
 
 def model_words(model: ShelfModel, models: Sequence[ShelfModel]) -> Content:
     """All about one model: what it is, what it needs, what fits."""
-    tokens = f"{model.num_tokens:,} tokens" if model.tokenizer else "no readable tokenizer.json"
+    tokens = f"{model.num_tokens:,} tokens" if model.tokenizer else "no readable tokenizer"
     needs = ", ".join(f"{name} {in_bytes(needed)}" for name, needed in memory(model).items())
     lines = [
-        fact("what", f"{model.entry.architecture}, {model.place}"),
+        fact("what", ", ".join(filter(None, (model.entry.architecture, model.entry.quantization, model.place)))),
         fact("where", str(model.folder)),
         fact(
             "weights", f"{model.parameters:,} parameters" if model.parameters else "unknown: its headers cannot be read"
@@ -63,7 +63,7 @@ def model_words(model: ShelfModel, models: Sequence[ShelfModel]) -> Content:
         *_partners("drafts that fit it", drafts_for(model, models), model),
         *_partners("targets that it fits", targets_for(model, models), model),
         Content(""),
-        Content.styled("Checked: both tokenizer.json files give every id the same token.", "$muted"),
+        Content.styled("Checked: both tokenizers give every id the same token.", "$muted"),
     ]
     return Content("\n").join(lines)
 

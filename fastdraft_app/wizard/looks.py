@@ -77,10 +77,11 @@ class Looks:
 
 
 def models_here(answers: Answers) -> list[ShelfModel]:
-    """The models of this machine, with the target where it is a folder; none where they cannot be read. Reads the disk."""
+    """The models of this machine, with the target where it is a folder or file; none where they cannot be read. Reads the disk."""
     path = Path(answers.text(QUESTIONS["target"]).strip())
     try:
         path = path.expanduser()
-        return shelf([path.resolve()] if (path / "config.json").is_file() else [])
+        holds = path.parent if path.is_file() else path if (path / "config.json").is_file() else None
+        return shelf([holds.resolve()] if holds is not None else [])
     except (OSError, RuntimeError, ValueError):
         return []

@@ -277,7 +277,7 @@ class WizardScreen(Screen[None]):
         await self.ask(self._target_picker, self._take_target)
 
     def _target_picker(self) -> PickerScreen:
-        hint = "part of a name, a model folder, or a hub id (owner/model)"
+        hint = "part of a name, a model folder, a .gguf file, or a hub id (owner/model)"
         current = self.answers.text(QUESTIONS["target"])
         return PickerScreen(
             "Target", model_source(drafts=False), current=current, hint=hint, empty="no such model here"

@@ -19,11 +19,12 @@ from dataclasses import dataclass, replace
 import torch
 
 from fastdraft_core.decoding.drafters import Drafter
-from fastdraft_core.decoding.metrics import block_efficiency, predicted_speedup
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.speculative import speculative
+from fastdraft_core.decoding.totals import block_efficiency
 from fastdraft_core.engine.pair import Pair
+from fastdraft_core.metrics import predicted_speedup
 
 #: Blocks of each length that a mean needs.
 _BLOCKS = 8

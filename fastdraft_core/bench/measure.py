@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from fastdraft_core.bench.costs import Costs, measure_costs, predict
 from fastdraft_core.bench.interval import bootstrap
 from fastdraft_core.bench.tasks import Prompt
-from fastdraft_core.decoding.metrics import figures, pooled, run_totals
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
+from fastdraft_core.decoding.totals import run_totals
 from fastdraft_core.engine.pair import Pair
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import RunMetrics
+from fastdraft_core.metrics import figures, pooled
 
 
 @dataclass(frozen=True, slots=True)

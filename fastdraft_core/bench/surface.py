@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fastdraft_core.bench.costs import Costs
-from fastdraft_core.decoding.metrics import break_even_acceptance
 from fastdraft_core.events import BlockCost, PointPredicted
+from fastdraft_core.metrics import break_even_acceptance
 
 
 @dataclass(frozen=True, slots=True)

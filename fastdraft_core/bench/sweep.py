@@ -18,9 +18,9 @@ from fastdraft_core.bench.survey import Group, Survey
 from fastdraft_core.bench.tally import Run, Tally
 from fastdraft_core.bench.tasks import Task
 from fastdraft_core.bench.verdict import verdict
-from fastdraft_core.decoding.metrics import run_totals
 from fastdraft_core.decoding.records import Request
 from fastdraft_core.decoding.sampling import Sampling
+from fastdraft_core.decoding.totals import run_totals
 from fastdraft_core.events import Event, PointMeasured, RepeatDropped, SweepFinished, SweepProgress
 from fastdraft_core.events.sweeping import PointKey
 from fastdraft_core.machine.contention import disturbance, load

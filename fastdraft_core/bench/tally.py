@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fastdraft_core.bench.interval import Interval, bootstrap, first_interval, interval, pooled_speedup
-from fastdraft_core.decoding.metrics import Cost, block_cost, figures, pooled
 from fastdraft_core.events import PointMeasured, RunTotals, Turn, TurnMeasured
 from fastdraft_core.events.sweeping import PointKey
+from fastdraft_core.metrics import Cost, block_cost, figures, pooled
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,10 @@ from fastdraft_core.cli import app, options, talk
 @app.command()
 def export(
     model: Annotated[
-        str, typer.Argument(help="A draft or a target: demo, demo:S, a model folder or a hub id.", show_default=False)
+        str,
+        typer.Argument(
+            help="A draft or a target: demo, demo:S, a model folder, a .gguf file or a hub id.", show_default=False
+        ),
     ],
     output: Annotated[Path, typer.Option(help="Folder to write; it must be new or empty.", show_default=False)],
     to: Annotated[

@@ -18,8 +18,15 @@ if TYPE_CHECKING:
     from fastdraft_core.engine.pair import Pair
     from fastdraft_core.training.recipe import Recipe
 
-Target = Annotated[str, typer.Argument(help="Target: demo, a model folder or a hub id.", show_default=False)]
-Draft = Annotated[str, typer.Option(help="Draft: demo:XS, demo:S, demo:M, a model folder or a hub id.")]
+Target = Annotated[
+    str, typer.Argument(help="Target: demo, a model folder, a .gguf file, ollama:NAME or a hub id.", show_default=False)
+]
+Draft = Annotated[
+    str,
+    typer.Option(
+        help="Draft: demo:XS, demo:S, demo:M, a model folder, a .gguf file, ollama:NAME or a hub id; @vocab=N behind it scores N ids alone."
+    ),
+]
 Temperature = Annotated[float, typer.Option(min=0.0, help="Sampling temperature; 0 is greedy.")]
 TopK = Annotated[int, typer.Option(min=0, help="Keep the k most probable tokens; 0 keeps all.")]
 TopP = Annotated[

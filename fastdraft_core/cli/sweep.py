@@ -36,7 +36,7 @@ _DEFAULTS = {"gamma": "1-8", "temperature": "0", "task": "code,text"}
 @app.command()
 @options.loading
 def sweep(
-    target: Annotated[str, typer.Argument(help="Target: demo, a model folder or a hub id.")] = "demo",
+    target: Annotated[str, typer.Argument(help="Target: demo, a model folder, a .gguf file or a hub id.")] = "demo",
     draft: Annotated[
         list[str] | None, typer.Option(help="A draft; repeatable. Default for demo: all bundled ones.")
     ] = None,

@@ -7,8 +7,8 @@ overhead. Speculation is slower exactly when more than g steps are lost, and the
 
 from __future__ import annotations
 
-from fastdraft_core.decoding.metrics import block_cost
 from fastdraft_core.events import BlockCost, RunMetrics
+from fastdraft_core.metrics import block_cost
 
 
 def why_slower(ar: RunMetrics, sd: RunMetrics) -> str:

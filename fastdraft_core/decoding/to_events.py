@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fastdraft_core.decoding.metrics import Cost, bytes_read, summarize
 from fastdraft_core.decoding.records import First, Pass, Record, Request
+from fastdraft_core.decoding.totals import bytes_read, summarize
 from fastdraft_core.events import Block, Event, FirstToken, RunFinished, RunStarted, Token
+from fastdraft_core.metrics import Cost
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from fastdraft_core.decoding.details import Observer, Witness
 from fastdraft_core.decoding.drafters import ModelDrafter
-from fastdraft_core.decoding.metrics import Cost
 from fastdraft_core.decoding.records import Pass, Record, Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.speculative import autoregressive, speculative
@@ -22,6 +21,7 @@ from fastdraft_core.engine.loading import Loader, Source, check_options, load_ru
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event
 from fastdraft_core.machine.devices import choose_threads
+from fastdraft_core.metrics import Cost
 from fastdraft_core.models.catalog import parse_name
 from fastdraft_core.models.draft_vocab import head_ids
 from fastdraft_core.models.folders import load_generation_config, load_tokenizer, local_folder
@@ -171,12 +171,12 @@ def load_pair(
             f"A target scores every id, or its text would be another one: leave @vocab out of {target}. It is for drafts."
         )
     report(f"finding {target}")
-    source = Source(target, local_folder(target))
+    source = Source(target, local_folder(target, report=report))
     tokenizer = load_tokenizer(source.folder, target, trust_remote_code=trust)
     other = None
     if draft:
         report(f"comparing the tokenizers of {target} and {draft}")
-        other, theirs = _draft_source(draft, trust)
+        other, theirs = _draft_source(draft, trust, report)
         check_vocabularies(tokenizer.get_vocab(), theirs.get_vocab(), target, draft)
     loaded = Loader(source, other, tokenizer, options, report).load()
     first, second = loaded.target, loaded.draft
@@ -198,13 +198,13 @@ def load_draft(
         FastdraftError: it cannot be loaded.
     """
     report(f"finding {name}")
-    source, tokenizer = _draft_source(name, options.trust_remote_code)
+    source, tokenizer = _draft_source(name, options.trust_remote_code, report)
     return Loader(source, None, tokenizer, options, report).load().target, tokenizer
 
 
-def _draft_source(name: str, trust: bool) -> tuple[Source, PreTrainedTokenizerBase]:
+def _draft_source(name: str, trust: bool, report: Callable[[str], None]) -> tuple[Source, PreTrainedTokenizerBase]:
     """Where a draft lies and which ids its head scores, and its tokenizer."""
-    folder = local_folder(name)
+    folder = local_folder(name, report=report)
     tokenizer = load_tokenizer(folder, name, trust_remote_code=trust)
     stops = stop_ids(folder, tokenizer, trust)
     return Source(name, folder, head_ids(folder, parse_name(name), known_ids(tokenizer), stops)), tokenizer

@@ -196,7 +196,7 @@ class Engine:
 def compare(pair: Pair, request: Request, gamma: int, ar: RunFinished, sd: RunFinished) -> Compared:
     """The measured speed-up of two runs of one request, where the time went, and where greedy texts part."""
     from fastdraft_core.decoding.explain import why_slower
-    from fastdraft_core.decoding.metrics import block_cost
+    from fastdraft_core.metrics import block_cost
 
     baseline = ar.metrics.tokens_per_second
     identical = ar.ids == sd.ids if request.sampling.greedy else None

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from fastdraft_core.engine.pair import check_vocabularies
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.export.card import Facts, model_card, read_measured
+from fastdraft_core.files import building
 from fastdraft_core.models.catalog import DEMO, parse_name
 from fastdraft_core.models.draft_vocab import read_draft_vocab, write_draft_vocab
 from fastdraft_core.models.folders import load_config, load_tokenizer, local_folder
 from fastdraft_core.models.weights import is_ir
 from fastdraft_core.runtimes.openvino.conversion import (
     WeightFormat,
-    building,
     convert_tokenizer,
     load_for,
     needed_bytes,
@@ -65,7 +65,7 @@ def export(model: str, output: Path, options: ExportOptions, report: Callable[[s
     report(f"finding {model}")
     if asked.draft_vocab is not None:
         report(f"the whole head of {model} is written: other programs cannot use @vocab")
-    source = local_folder(model)
+    source = local_folder(model, report=report)
     if is_ir(source):
         raise FastdraftError(f"{model} is an OpenVINO IR already. Export from the Hugging Face folder it was made of.")
     with building(output, needed=needed_bytes(source, weights)) as folder:
@@ -181,7 +181,7 @@ def _holds(settings: dict[str, Any]) -> bool:
 
 def _public(name: str) -> str:
     """A name for a card that others read: where a folder lies on this machine is nobody's business."""
-    return Path(name).resolve().name if Path(name).is_dir() else name
+    return Path(name).resolve().name if Path(name).exists() else name
 
 
 def _weights(options: ExportOptions) -> WeightFormat:

@@ -230,7 +230,7 @@ def _target(recipe: Recipe | None, record: Record | None) -> str:
     if target is None:
         return ""
     here = Path(record.folder) / target if record else Path(target)
-    return str(here) if record and here.is_dir() else target
+    return str(here) if record and here.exists() else target
 
 
 def _error(record: Record | None, state: State) -> str:

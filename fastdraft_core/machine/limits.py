@@ -21,7 +21,7 @@ def memory() -> tuple[int, int]:
     used = _cgroup_number("memory", "memory.current", "memory.usage_in_bytes")
     if limit is None or used is None or limit >= _NO_LIMIT:
         return int(machine.total), int(machine.available)
-    return min(int(machine.total), limit), min(int(machine.available), max(0, limit - used + _droppable()))
+    return min(int(machine.total), limit), min(int(machine.available), max(0, limit - used + min(used, _droppable())))
 
 
 def cpu_quota() -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,8 @@ import msgspec
 
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.models.gguf import locations
+from fastdraft_core.models.gguf.facts import gguf_facts
 from fastdraft_core.models.weights import weight_files
 
 #: The name of the bundled target; ``demo:S`` is its draft S.
@@ -32,7 +34,8 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A model on this machine. ``name`` is what one types for it; ``weight_bytes`` its files' size; ``folder`` where it lies.
 
     ``vocab_size`` is the configuration's; a draft fits a target only if their tokenizers agree, which
-    is proved when both are loaded. ``context`` is in tokens, where the configuration tells it.
+    is proved when both are loaded. ``context`` is in tokens, where the configuration tells it. A GGUF model has a
+    ``quantization``, and lies in the file ``folder``.
     """
 
     name: str
@@ -41,6 +44,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     weight_bytes: int
     folder: str = ""
     context: int | None = None
+    quantization: str = ""
 
 
 class _Config(msgspec.Struct):
@@ -95,28 +99,35 @@ def demo_drafts() -> list[str]:
 
 
 def resolve(name: str) -> str:
-    """The folder or the hub id that ``name`` stands for: ``demo``, ``demo:S``, a path, or ``owner/model``.
+    """The folder, GGUF file or hub id that ``name`` stands for: ``demo:S``, a path, ``ollama:llama3.2:3b``, ``owner/model``.
 
     Options, as in ``demo:S@vocab=1024``, change nothing here.
 
     Raises:
-        FastdraftError: it is a path that does not exist, a bundled name that there is not, or an option is wrong.
+        FastdraftError: it is a path that does not exist, a bundled name or an Ollama model that there is not, or an
+            option is wrong.
     """
     name = parse_name(name).base
     if _is_bundled(name):
         return str(_demo_folder(name))
     path = _expanded(name)
+    if (file := locations.named_file(name, path)) is not None:
+        return str(file)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise FastdraftError(
-                f"{path} has no config.json, so it is not a model folder. Give a Hugging Face model folder."
+                f"{path} has no config.json, so it is not a model folder. Give a Hugging Face model folder or a .gguf file."
             )
         return str(path)
     if path.exists():
-        raise FastdraftError(f"{path} is a file; give the folder that holds config.json and the safetensors weights.")
+        raise FastdraftError(
+            f"{path} is a file; give the folder that holds config.json and the safetensors weights, or a .gguf file."
+        )
     looks_like_id = name.count("/") == 1 and not name.startswith((".", "/", "~")) and "\\" not in name
     if not looks_like_id:
-        raise FastdraftError(f"There is no model folder at {path}. Give a folder, a hub id (owner/model) or {DEMO!r}.")
+        raise FastdraftError(
+            f"There is no model folder at {path}. Give a folder, a .gguf file, a hub id (owner/model) or {DEMO!r}."
+        )
     return name
 
 
@@ -126,10 +137,10 @@ def hub_id(name: str) -> str | None:
 
 
 def lasting(name: str) -> str:
-    """``name`` as it means the same from every working folder: a folder by its whole path, any other as it is."""
+    """``name`` as it means the same from every working folder: a folder or file by its whole path, any other as it is."""
     parsed = parse_name(name)
     path = _expanded(parsed.base)
-    if not parsed.base or _is_bundled(parsed.base) or not path.is_dir():
+    if not parsed.base or _is_bundled(parsed.base) or not path.exists():
         return name
     return str(replace(parsed, base=str(path.absolute())))
 
@@ -158,9 +169,27 @@ def cached_models() -> list[ModelEntry]:
 
 
 def models_in(folder: Path, depth: int = _DEPTH) -> list[ModelEntry]:
-    """Causal models with weights in ``folder`` itself or up to ``depth`` levels below it, by path."""
-    entries = (_entry(path, str(path)) for path in _folders(folder, depth))
-    return [entry for entry in entries if entry is not None]
+    """Causal models with weights in ``folder`` itself or up to ``depth`` levels below it, by path; GGUF files as well."""
+    found = []
+    for path in _folders(folder, depth):
+        entry = _entry(path, str(path))
+        found += [entry] if entry is not None else _gguf_entries((str(file), file) for file in locations.files_in(path))
+    return found
+
+
+def ollama_models() -> list[ModelEntry]:
+    """What Ollama has on this machine and can be imported, by names such as ``ollama:llama3.2:3b``."""
+    return _gguf_entries(locations.ollama_models())
+
+
+def lm_studio_models() -> list[ModelEntry]:
+    """What LM Studio has on this machine and can be imported, by file."""
+    return _gguf_entries((str(file), file) for file in locations.lm_studio_models())
+
+
+def llama_cpp_models() -> list[ModelEntry]:
+    """What lies in llama.cpp's cache and can be imported, by file."""
+    return _gguf_entries((str(file), file) for file in locations.llama_cpp_models())
 
 
 def hub_cache() -> Path:
@@ -220,6 +249,23 @@ def _entry(folder: Path, name: str) -> ModelEntry | None:
         folder=str(folder),
         context=config.max_position_embeddings,
     )
+
+
+def _gguf_entries(named: Iterable[tuple[str, Path]]) -> list[ModelEntry]:
+    """The entries of files that can be imported, by what one types for them."""
+    return [
+        ModelEntry(
+            name=name,
+            architecture=facts.architecture,
+            vocab_size=facts.vocab_size,
+            weight_bytes=facts.num_bytes,
+            folder=str(file),
+            context=facts.context,
+            quantization=facts.quantization,
+        )
+        for name, file in named
+        if (facts := gguf_facts(file)) is not None
+    ]
 
 
 def _demo_folder(name: str) -> Path:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import codecs
 import json
+import sys
 from collections import Counter
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +20,18 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
 
 
-def local_folder(name: str, *, weights: bool = True) -> Path:
-    """The folder of a model's files; a hub id is downloaded first, or found in the hub's cache.
+def announce(step: str) -> None:
+    """Say on stderr what takes its time, where no screen and no job hears of it."""
+    sys.stderr.write(f"{step}\n")
 
-    Without ``weights`` only the small files are downloaded.
+
+def local_folder(name: str, *, weights: bool = True, report: Callable[[str], None] = announce) -> Path:
+    """The folder of a model's files; a hub id is downloaded first, a GGUF file imported, or found in their caches.
+
+    Without ``weights`` only the small files are downloaded or imported. ``report`` hears of the steps of an import.
 
     Raises:
-        FastdraftError: there is no such model, it is gated, or it cannot be reached.
+        FastdraftError: there is no such model, it is gated, cannot be reached or cannot be imported.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -38,6 +45,10 @@ def local_folder(name: str, *, weights: bool = True) -> Path:
     where = resolve(name)
     if Path(where).is_dir():
         return Path(where)
+    if Path(where).is_file():
+        from fastdraft_core.models.gguf.importing import import_model
+
+        return import_model(Path(where), name, report, weights=weights)
     try:
         files = SMALL_FILES + (WEIGHT_FILES if weights else [])
         return Path(snapshot_download(where, allow_patterns=files, ignore_patterns=LEFT_OUT))

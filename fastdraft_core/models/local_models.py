@@ -5,7 +5,6 @@ A draft fits a target only if their tokenizers give every id the same token; tha
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,14 +17,35 @@ import msgspec
 
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.models.catalog import ModelEntry, bundled_models, cached_models, models_in
+from fastdraft_core.models.catalog import (
+    ModelEntry,
+    bundled_models,
+    cached_models,
+    llama_cpp_models,
+    lm_studio_models,
+    models_in,
+    ollama_models,
+)
+from fastdraft_core.models.fingerprint import fingerprint
+from fastdraft_core.models.gguf.facts import gguf_facts
 from fastdraft_core.models.hub_files import repository
 from fastdraft_core.models.weights import count_parameters, stamp
 
-Place = Literal["bundled", "folders", "jobs", "exported", "Hugging Face cache", "converted"]
+Place = Literal[
+    "bundled",
+    "folders",
+    "jobs",
+    "exported",
+    "Hugging Face cache",
+    "Ollama",
+    "LM Studio",
+    "llama.cpp cache",
+    "imported",
+    "converted",
+]
 #: Bytes a weight takes in memory; modelled, scales of the integer formats left out.
 BYTES_A_WEIGHT = {"float32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}
-_DELETABLE: tuple[Place, ...] = ("exported", "Hugging Face cache", "converted")
+_DELETABLE: tuple[Place, ...] = ("exported", "Hugging Face cache", "imported", "converted")
 #: A draft has at most this share of its target's parameters: a conversion of the target itself has nearly all of them.
 _DRAFT_SHARE = 0.8
 
@@ -55,7 +75,7 @@ class ShelfModel:
 
 
 def shelf(folders: Iterable[Path] = (), *, checkpoints: bool = False) -> list[ShelfModel]:
-    """All models here: bundled, in ``folders``, of jobs, exported, in the Hugging Face cache, converted.
+    """All models here: bundled, in ``folders``, of jobs, exported, in the caches of others, imported, converted.
 
     Of a job only its newest model is listed, unless all its ``checkpoints`` are asked for.
     """
@@ -67,6 +87,10 @@ def shelf(folders: Iterable[Path] = (), *, checkpoints: bool = False) -> list[Sh
         ("jobs", jobs),
         ("exported", models_in(places.exports())),
         ("Hugging Face cache", cached_models()),
+        ("Ollama", ollama_models()),
+        ("LM Studio", lm_studio_models()),
+        ("llama.cpp cache", llama_cpp_models()),
+        ("imported", models_in(places.cache() / "gguf")),
         ("converted", models_in(places.cache() / "openvino")),
     ]
     seen: set[Path] = set()
@@ -116,6 +140,7 @@ def doomed(model: ShelfModel) -> Path:
         why = {
             "bundled": "it came with fastdraft",
             "jobs": "it belongs to a job; delete that on the jobs screen",
+            "Ollama": f"it is Ollama's; `ollama rm {model.name.partition(':')[2]}` deletes it",
         }.get(model.place, f"it is yours; delete {model.folder} by hand")
         raise FastdraftError(f"{model.name} is not deleted here: {why}.")
     if model.place == "Hugging Face cache":
@@ -155,6 +180,8 @@ def vocabulary(folder: Path) -> dict[int, str]:
 
 
 def _model(entry: ModelEntry, place: Place) -> ShelfModel:
+    if entry.quantization and (facts := gguf_facts(Path(entry.folder))) is not None:
+        return ShelfModel(entry, place, facts.parameters, facts.tokenizer, facts.num_tokens)
     tokenizer = Path(entry.folder, "tokenizer.json")
     name, num_tokens = _fingerprint(tokenizer, *stamp(tokenizer))
     return ShelfModel(entry, place, count_parameters(tokenizer.parent), name, num_tokens)
@@ -164,9 +191,7 @@ def _model(entry: ModelEntry, place: Place) -> ShelfModel:
 def _fingerprint(file: Path, size: int, changed: int) -> tuple[str, int]:
     """A name for the vocabulary and its size; ``size`` and ``changed`` have a file read again when it is another."""
     del changed
-    tokens = vocabulary(file.parent) if size else {}
-    digest = hashlib.sha256(msgspec.json.encode(sorted(tokens.items(), key=lambda item: item[0])))
-    return (digest.hexdigest()[:16], len(tokens)) if tokens else ("", 0)
+    return fingerprint(vocabulary(file.parent) if size else {})
 
 
 def _newest(found: list[ModelEntry]) -> list[ModelEntry]:

@@ -15,7 +15,7 @@ def text_ids(tokenizer: Any, text: str) -> list[int]:
     """
     refuse_surrogates(text, "The prompt")
     ids = list(tokenizer(text).input_ids)
-    end = tokenizer.eos_token
+    end = getattr(tokenizer, "eos_token", None)
     if end and ids and ids[-1] == tokenizer.eos_token_id and not text.endswith(end):
         return ids[:-1]
     return ids

@@ -17,10 +17,10 @@ from fastdraft_core.data.generation import Batch, continue_batch
 from fastdraft_core.data.mixtures import Mixture
 from fastdraft_core.data.tokenizer import tokenizer_hash
 from fastdraft_core.decoding.drafters import ModelDrafter
-from fastdraft_core.decoding.metrics import acceptance_rate
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling, process
 from fastdraft_core.decoding.speculative import speculative
+from fastdraft_core.decoding.totals import acceptance_rate
 from fastdraft_core.engine.pair import load_runtime, stop_ids
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, StageAcceptance

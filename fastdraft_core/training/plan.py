@@ -126,7 +126,7 @@ def _target(recipe: Recipe) -> tuple[Any, bool]:
     try:
         return target_config(recipe), False
     except FastdraftError as error:
-        if Path(recipe.target).is_dir():
+        if Path(recipe.target).exists():
             raise
         known = known_target(recipe.target)
         if known is not None and known.vocabulary is not None:

@@ -27,6 +27,7 @@ from fastdraft_core.data.writers import NO_VLLM
 from fastdraft_core.engine.pair import stop_ids
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Checkpointed, Event, Mixed, Progress
+from fastdraft_core.models.catalog import resolve
 from fastdraft_core.models.draft_vocab import DraftVocab
 from fastdraft_core.training.checkpoints import load_trainer
 from fastdraft_core.training.evaluation import Reference, make_reference, make_texts
@@ -254,6 +255,8 @@ def _tokenizer(recipe: Recipe, folder: Path, corpus: Corpus) -> Generator[Event,
     from transformers import AutoTokenizer
 
     if recipe.target is not None:
+        if Path(resolve(recipe.target)).is_file():
+            yield Progress(what=f"importing {recipe.target}")
         return target_tokenizer(recipe)
     assert recipe.tokenizer is not None
     kept = folder / "tokenizer"

@@ -9,13 +9,13 @@ from fastdraft_app.jobs.job_screen import JobScreen
 from fastdraft_app.results.result_screen import ResultScreen
 from fastdraft_app.sweep.screen import SweepScreen
 from fastdraft_app.system.screen import SystemScreen
+from tests.app.jobs.test_jobs_screen import open_jobs
+from tests.app.results.test_results_screen import compared, listed
 
 from .conftest import MakeApp
 from .helpers import RECORDING, wait_for
 from .job_folders import every_state
 from .sweeps import grid, keep
-from .test_jobs_screen import open_jobs
-from .test_results_screen import compared, listed
 
 PLAIN = ("", "none", "hidden", "blank", "ascii")
 

@@ -13,10 +13,11 @@ from fastdraft_core.bench.acceptance import chances, probabilities
 from fastdraft_core.bench.costs import Costs
 from fastdraft_core.bench.surface import Blocks, expected_blocks, fit, predicted
 from fastdraft_core.decoding.drafters import ModelDrafter
-from fastdraft_core.decoding.metrics import by_position, predicted_speedup
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.speculative import autoregressive, speculative
+from fastdraft_core.decoding.totals import by_position
+from fastdraft_core.metrics import predicted_speedup
 from tests.decoding.table import TableRuntime, pair_of_tables
 
 CHANCES = st.lists(st.floats(0, 1), min_size=1, max_size=40)

@@ -10,9 +10,9 @@ import torch
 
 from fastdraft_core.bench.survey import Group, Survey
 from fastdraft_core.bench.tasks import file_task
-from fastdraft_core.decoding.metrics import block_efficiency
 from fastdraft_core.decoding.records import Pass
 from fastdraft_core.decoding.sampling import Sampling
+from fastdraft_core.decoding.totals import block_efficiency
 from fastdraft_core.engine.pair import Pair
 from fastdraft_core.events import PointPredicted
 from tests.bench.letters import letters_pair

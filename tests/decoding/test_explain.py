@@ -10,8 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fastdraft_core.decoding.explain import blame, losses, why_slower
-from fastdraft_core.decoding.metrics import block_cost, break_even_acceptance, predicted_speedup
 from fastdraft_core.events import RunMetrics
+from fastdraft_core.metrics import block_cost, break_even_acceptance, predicted_speedup
 
 STEP = 0.01
 

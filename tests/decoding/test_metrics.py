@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fastdraft_core.decoding.metrics import (
-    Cost,
-    acceptance_rate,
-    block_efficiency,
-    by_position,
-    bytes_read,
-    memory_bound_speedup,
-    predicted_speedup,
-    summarize,
-)
 from fastdraft_core.decoding.records import Pass
+from fastdraft_core.decoding.totals import acceptance_rate, block_efficiency, by_position, bytes_read, summarize
+from fastdraft_core.metrics import Cost, memory_bound_speedup, predicted_speedup
 from tests.decoding.table import card
 
 

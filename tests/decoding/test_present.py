@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from fastdraft_core.data.tokenizer import train_tokenizer
 from fastdraft_core.decoding.drafters import ModelDrafter
-from fastdraft_core.decoding.metrics import Cost
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.speculative import speculative
 from fastdraft_core.decoding.to_events import Description, Detokenizer, block_event, events
 from fastdraft_core.events import Block, FirstToken, RunFinished, RunStarted
+from fastdraft_core.metrics import Cost
 from tests.decoding.table import pair_of_tables
 
 TEXT = "Once 🎉🎉🎉🎉🎉🎉 upon a 時間 there   was\n\n a naïve 👩‍👩‍👧 family; 東京は雨です。\tEnd"

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from fastdraft_core.decoding.drafters import ModelDrafter
-from fastdraft_core.decoding.metrics import acceptance_rate
 from fastdraft_core.decoding.records import First, Pass, Record, Request, cut
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.speculative import autoregressive, speculative
+from fastdraft_core.decoding.totals import acceptance_rate
 from fastdraft_core.runtimes.base import Runtime
 from tests.decoding.conftest import OfTable, Sized, Tables
 from tests.decoding.table import pair_of_tables, random_table

@@ -8,9 +8,9 @@ import pytest
 
 from fastdraft_core import places
 from fastdraft_core.bench.tasks import bundled_prompts
-from fastdraft_core.decoding.metrics import acceptance_rate
 from fastdraft_core.decoding.records import Pass
 from fastdraft_core.decoding.sampling import Sampling
+from fastdraft_core.decoding.totals import acceptance_rate
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.pair import Pair, load_pair
 from fastdraft_core.models.catalog import demo_drafts

@@ -196,6 +196,7 @@ def test_a_containers_memory_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_p
     """Free memory is the container's: the machine's would let a model load that the kernel then kills."""
     (tmp_path / "memory.max").write_text(str(3 << 20))
     (tmp_path / "memory.current").write_text(str(1 << 20))
+    monkeypatch.setattr(limits, "_CGROUP", tmp_path)
     monkeypatch.setattr(limits, "_cgroup_folder", lambda controller: tmp_path)
     assert limits.memory() == (3 << 20, 2 << 20)
     # A model that was just downloaded is no reason to refuse it.

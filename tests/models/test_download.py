@@ -15,7 +15,6 @@ import pytest
 
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models import download
-from fastdraft_core.models.folders import local_folder
 from tests.hub import Hub, running_hub
 
 PATIENCE = 90.0
@@ -131,6 +130,10 @@ def test_loading_by_id_fetches_what_a_download_does(hub: Hub) -> None:
         "onnx/model.safetensors": b"again",
         "generation_config.json": b"{}",
     }
-    folder = local_folder("owner/model")
+    # A process of its own: this one is offline.
+    load = "from fastdraft_core.models.folders import local_folder; print(local_folder('owner/model'))"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", load], env=environment, capture_output=True, text=True, check=True)
+    folder = Path(done.stdout.strip())
     found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     assert found == ["config.json", "generation_config.json", "model.safetensors"]

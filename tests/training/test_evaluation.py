@@ -11,10 +11,10 @@ import pytest
 from fastdraft_core.data.mixtures import Mixture
 from fastdraft_core.data.shards import open_shard, write_shard
 from fastdraft_core.decoding.drafters import ModelDrafter
-from fastdraft_core.decoding.metrics import acceptance_rate
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.speculative import speculative
+from fastdraft_core.decoding.totals import acceptance_rate
 from fastdraft_core.engine.pair import load_runtime
 from fastdraft_core.events import Evaluated
 from fastdraft_core.jobs.describe import describe

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from transformers import AutoTokenizer
 
-from fastdraft_core.data.generation import Batch
+from fastdraft_core.data.generation import Batch, Written
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Previewed
 from fastdraft_core.training import preview as previews
@@ -94,8 +94,8 @@ def test_a_target_that_invents_nothing_is_one_sentence(recipe: Recipe, monkeypat
     """Of what a target invents, all may be unusable: then there is nothing that it could go on from."""
     recipe = _magpie(recipe, "Q {% for m in messages %}{{ m.content }}{% endfor %} A", monkeypatch)
 
-    def endless(batch: Batch) -> list[None]:
-        return [None for _ in batch.prompts]
+    def endless(batch: Batch) -> Written:
+        return Written([None for _ in batch.prompts], [])
 
     monkeypatch.setattr(previews, "torch_writer", lambda model: endless)
     with pytest.raises(FastdraftError, match="There is no prompt to show"):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
-import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from fastdraft_core.errors import FastdraftError, short_error
+from fastdraft_core.files import building
 from fastdraft_core.models.folders import check_weights, load_tokenizer, stored_dtype
 from fastdraft_core.models.weights import MODEL_FILE
 from fastdraft_core.runtimes.torch.loading import load_model
@@ -167,45 +164,6 @@ def convert_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
             f"openvino-tokenizers cannot convert this tokenizer ({type(tokenizer).__name__}), and OpenVINO GenAI "
             "does not work without it. Use --to hf."
         )
-
-
-@contextlib.contextmanager
-def building(output: Path, *, needed: int) -> Iterator[Path]:
-    """A folder beside ``output`` that becomes it at the end, or disappears.
-
-    Raises:
-        FastdraftError: ``output`` holds something already, or the disk lacks ``needed`` bytes or cannot be written.
-    """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise FastdraftError(f"{output} exists and is not empty. Give another folder, or remove it first.")
-    folder = output.with_name(f"{output.name}.building-{os.getpid()}")
-    try:
-        _remove_left_over(output)
-        folder.mkdir(parents=True)
-        free = shutil.disk_usage(folder).free
-        if free < needed:
-            raise FastdraftError(
-                f"{output} needs about {needed / 1e9:.1f} GB while it is written and {free / 1e9:.1f} GB are free. "
-                "Free some space, or give a folder on another disk."
-            )
-        yield folder
-        if output.is_dir():
-            output.rmdir()
-        folder.rename(output)
-    except OSError as error:
-        raise FastdraftError(
-            f"{output} cannot be written ({error.strerror or error}). Free some space or give another folder."
-        ) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_left_over(output: Path) -> None:
-    """What a process that was killed left beside ``output``; one that lives may still be at work."""
-    for folder in output.parent.glob(f"{output.name}.building-*"):
-        number = folder.name.rpartition("-")[2]
-        if number.isdecimal() and (int(number) == os.getpid() or not psutil.pid_exists(int(number))):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _trace(model: Any, folder: Path, name: str, config: Any) -> None:

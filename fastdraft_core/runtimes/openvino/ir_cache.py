@@ -8,7 +8,8 @@ from pathlib import Path
 
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.models.identity import known_hash, source_key
+from fastdraft_core.models.file_hashes import known_hash
+from fastdraft_core.models.identity import source_key
 from fastdraft_core.models.weights import is_ir, is_ir_alone, weight_files
 from fastdraft_core.runtimes.openvino.conversion import WeightFormat, convert
 

@@ -35,8 +35,8 @@ from fastdraft_app.live.time_buckets import ByPosition, slices
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.figure_rows import FigureRows
 from fastdraft_app.widgets.spark import spark
-from fastdraft_core.decoding.metrics import by_position
 from fastdraft_core.decoding.records import Pass
+from fastdraft_core.decoding.totals import by_position
 from fastdraft_core.events import Block, BlockCost, FirstToken, RunStarted, Token
 from tests.app.conftest import MakeApp
 from tests.app.helpers import live, wait_for
