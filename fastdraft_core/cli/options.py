@@ -138,12 +138,15 @@ def warn_of_code(load: LoadOptions) -> None:
 
 
 def say_runtime(pair: Pair) -> None:
-    """Say on stderr why this runtime, where nobody chose it, and how to have it measured again."""
+    """Say on stderr why this runtime, where nobody chose it, how to have it measured again, and what does not run its fast way."""
     from fastdraft_core.cli import talk
     from fastdraft_core.engine.runtime_choice import REMEMBERED, choices_file
 
     if pair.runtime_reason:
         talk.print(f"runtime {pair.runtime}: {pair.runtime_reason}")
+    for card in (pair.target.card, pair.draft.card if pair.draft else None):
+        if card is not None and card.fallback:
+            talk.print(f"{card.name}: {card.fallback}")
     if pair.runtime_reason.endswith(REMEMBERED):
         talk.print(f"To measure both again, delete {choices_file()}", soft_wrap=True)
 

@@ -108,14 +108,8 @@ def test_runs_are_interleaved_on_the_same_prompts_and_lengths(pair: Pair) -> Non
 def test_a_text_is_measured_to_where_the_model_ends_it(pair: Pair) -> None:
     """What an instruct model writes after its answer's end is in no figure; both modes end at the same stop."""
     prompts = [Prompt("t", "1", "ab"), Prompt("t", "2", "ccc")]
-    texts = [
-        [
-            t
-            for r in pair.decode("ar", pair.request(p.text, max_new_tokens=20, sampling=Sampling()), 0)
-            for t in r.emitted
-        ]
-        for p in prompts
-    ]
+    requests = [pair.request(p.text, max_new_tokens=20, sampling=Sampling(), ignore_stops=True) for p in prompts]
+    texts = [[t for record in pair.decode("ar", request, 0) for t in record.emitted] for request in requests]
     pair.stops = frozenset({texts[0][5]})
     lengths = [next((i for i, token in enumerate(text) if token in pair.stops), 19) for text in texts]
     runs = list(measure(pair, prompts, [3], Sampling(), length=20, repeats=1, seed=1))
