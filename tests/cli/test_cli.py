@@ -105,7 +105,8 @@ def keep_sweep(pair: tuple[str, str]) -> None:
     """A kept sweep of this machine in which gamma 2 was the fastest."""
     target, draft = pair
     write = store.writer("20260101-000000-pair")
-    write(plan((draft,), (2,), target=model(target), machine={"cpu": cpu_name()}))
+    load = {"runtime": "torch", "dtype": "float32", "device": "cpu"}
+    write(plan((draft,), (2,), target=model(target), machine={"cpu": cpu_name()}, load=load))
     write(measured(draft, 2, "code", 1.5))
 
 
@@ -183,7 +184,7 @@ def test_a_character_that_stdout_lacks_is_no_failure(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("code", [0x00, 0x07, 0x1B, 0x7F, 0x9B])
 def test_control_characters_become_pictures(code: int) -> None:
     """A model's text cannot move the cursor or ring the bell of a terminal."""
-    assert safe(chr(code)).issafe()
+    assert safe(chr(code)).isprintable()
 
 
 # --- refusals ----------------------------------------------------------------------------------------

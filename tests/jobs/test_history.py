@@ -358,6 +358,6 @@ def test_a_relative_target_is_found_from_anywhere(tmp_path: Path) -> None:
 
 def test_a_step_tells_how_the_device_is_used_and_when_it_ends() -> None:
     """`jobs follow` shows what the event knows: utilisation, memory, time left; what is not known is left out."""
-    known = replace(step(1, rate=9.0), utilisation=0.5, memory=3 << 20, seconds_left=90.0)
-    assert describe(known).endswith("9 tokens/s  50% of matrix peak  3.0 MiB  2 min left")
+    known = replace(step(1, rate=9.0), utilisation=0.5, memory=3_100_000, seconds_left=90.0)
+    assert describe(known).endswith("9 tokens/s  50% of matrix peak  3.1 MB  2 min left")
     assert describe(replace(known, utilisation=None, memory=0, seconds_left=None)).endswith("9 tokens/s")

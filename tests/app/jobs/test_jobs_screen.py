@@ -199,7 +199,7 @@ async def test_delete_asks_with_the_size_and_can_be_declined(app: FastdraftApp) 
         for keys in (("escape",), ("enter",)):
             await pilot.press("D")
             await wait_for(pilot, lambda: isinstance(app.screen, ConfirmScreen))
-            assert "KiB" in str(app.screen.query_one("#sentence").render())
+            assert "kB" in str(app.screen.query_one("#sentence").render())
             await pilot.press(*keys)
             await wait_for(pilot, lambda: isinstance(app.screen, JobsScreen))
         assert folder.is_dir()

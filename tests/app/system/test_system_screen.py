@@ -277,7 +277,7 @@ async def test_the_engine_is_measured(make_app: MakeApp) -> None:
     async with make_app().run_test(size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: live(pilot).controller.live.phase is Phase.PLAYING)
         screen = await open_system(pilot, 1)
-        await wait_for(pilot, lambda: "MiB resident" in meters(screen))
+        await wait_for(pilot, lambda: "MB resident" in meters(screen))
 
 
 async def test_nothing_is_asked_while_another_screen_is_shown(
