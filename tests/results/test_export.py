@@ -87,7 +87,7 @@ def test_json_is_one_versioned_object(found: Result) -> None:
     assert data["plan"]["machine"]["cpu"] == "A Processor"
     assert len(data["measured"]) == 3
     assert len(data["predicted"]) == 11
-    assert data["measured"][0]["turns"] == [[0, 1.0, 1 / 1.5], [1, 1.0, 1 / 1.5]]
+    assert data["measured"][0]["turns"] == [[0, 1.0, 1 / 1.5, 1.0], [1, 1.0, 1 / 1.5, 1.0]]
     assert data["verdict"]["draft"] == "M"
 
 
