@@ -27,6 +27,8 @@ ROWS = (".jsonl", ".jsonl.gz", ".parquet")
 #: A longer text is cut into documents of about this many characters, at the ends of paragraphs or lines.
 PIECE_CHARS = 1 << 14
 _PARQUET_ROWS = 256
+#: What may stand where a text is looked for.
+_KINDS = {list: "a list", dict: "an object", int: "a number", float: "a number", bool: "a boolean", bytes: "bytes"}
 
 
 def list_files(path: Path, extensions: list[str]) -> list[Path]:
@@ -91,6 +93,10 @@ def text_of(row: Any, field: str, where: str) -> str:
         text = "" if row[field] is None else row[field]
         if isinstance(text, str):
             return text
+        raise FastdraftError(
+            f"{where} has no text in the field {field!r}, which holds {_KINDS.get(type(text), 'something else')}. Mend the row, or "
+            "set field under [sources] to a column of texts."
+        )
     has = ", ".join(map(str, row)) if isinstance(row, dict) and row else "no fields"
     raise FastdraftError(f"{where} has no text in the field {field!r}; it has {has}. Set field under [sources].")
 

@@ -239,3 +239,11 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
     """Some editors put one before a file's text; as a token it would begin documents that no model ever sees."""
     (tmp_path / "a.txt").write_text("hello", encoding="utf-8-sig")
     assert texts(tmp_path) == ["hello"]
+
+
+@pytest.mark.parametrize(("value", "kind"), [(["a"], "a list"), (3, "a number"), ({"a": 1}, "an object")])
+def test_a_column_of_something_else_is_named(tmp_path: Path, value: object, kind: str) -> None:
+    """That a row has the column said nothing where it holds no text."""
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": value}))
+    with pytest.raises(FastdraftError, match=rf"no text in the field 'text', which holds {kind}"):
+        texts(tmp_path)
