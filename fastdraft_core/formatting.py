@@ -18,7 +18,7 @@ from fastdraft_core.errors import FastdraftError
 _SYMBOL_FOR_DELETE = "\u2421"
 _CONTROL_PICTURES = 0x2400
 _VARIATION_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-_INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_INVISIBLE = {"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"}
 
 
 def safe(text: str, ascii_only: bool = False) -> str:
