@@ -45,7 +45,7 @@ def check_shape(config: PretrainedConfig, shape: ModelShape) -> None:
     kind = str(config.model_type)
     try:
         refuse_unrewindable(config, "A draft of this architecture")
-        with FakeTensorMode():
+        with torch.inference_mode(False), torch.enable_grad(), FakeTensorMode():
             model = _fake(config)
             _check_size(model, kind, shape)
             found = _made(model, config)
