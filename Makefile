@@ -1,5 +1,6 @@
 # make app    install into .venv (first time only) and open the app
-# make test   install into .venv (first time only) and run every check, the tests last
+# make check  install into .venv (first time only) and run linters, types, contracts and the fast tests: for every change
+# make test   the same with every test
 #
 # torch comes from wherever pip is told to look; for a CPU-only build on Linux set PIP_INDEX_URL or
 # PIP_EXTRA_INDEX_URL to the index that has it.
@@ -13,17 +14,26 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; \
 	done)
 
-.PHONY: app test format recordings clean
+.PHONY: app check test lint format recordings clean
 .DELETE_ON_ERROR:
 
 app: $(VENV)/.installed
 	@$(BIN)/fastdraft-app
 
-test: $(VENV)/.installed-dev
+# The mathematics, what is shown of it, and where everything lies; nothing here starts a process or trains.
+FAST := tests/decoding tests/results tests/machine tests/app/theme tests/app/widgets tests/app/test_app_text.py \
+	tests/app/test_import_lightness.py tests/test_documents.py tests/test_files.py tests/test_places.py
+
+check: lint
+	$(BIN)/pytest $(FAST)
+
+lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+test: lint
 	# Training has a process of its own: after OpenVINO in the same one, a training test ended in a segmentation fault.
 	$(BIN)/pytest tests/training
 	$(BIN)/pytest --ignore=tests/training
