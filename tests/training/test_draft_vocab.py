@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
-from fastdraft_core.data.target_logits import top_log_probs
+from fastdraft_core.data.sparse import top_log_probs
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Evaluated, Event, Progress, StageFinished, Step
 from fastdraft_core.jobs.run import run_job
