@@ -181,11 +181,15 @@ def test_a_stage_alone_needs_the_one_before_it(tmp_path: Path, target: Path) -> 
 
 
 def test_a_draft_is_distilled_from_stored_probabilities(tmp_path: Path, target: Path) -> None:
-    """FT with a divergence: the target scores what it wrote once, another loss uses the same files, and all is judged."""
+    """FT with a divergence: what the target kept while it wrote is stored, another loss uses the same files, and all is judged."""
     events = list(run_job(_draft(target, loss="ce+kl", top_k=8), tmp_path / "job"))
-    scored = [e for e in events if isinstance(e, Scored)]
-    assert scored[-1].tokens == scored[-1].total_tokens
-    assert scored[-1].bytes_per_token == 8 * 2 + 9 * 2
+    assert [e for e in events if isinstance(e, Synthesized)]
+    assert not [e for e in events if isinstance(e, Scored)]
+    stored = list(places.cache().rglob("log_probs.bin"))
+    assert stored
+    for log_probs in stored:
+        num_tokens = log_probs.stat().st_size // (9 * 2)
+        assert log_probs.with_name("ids.bin").stat().st_size == num_tokens * 8 * 2
     judged = {e.stage: e.acceptance for e in events if isinstance(e, Evaluated)}
     assert set(judged["cp"]) == {"code", "text"}
     assert set(judged["ft"]) == {"target"}
