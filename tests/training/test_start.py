@@ -248,9 +248,9 @@ def test_a_target_whose_tokenizer_names_no_end_is_one_sentence(tmp_path: Path, w
 
 def test_a_chat_template_that_raises_is_told_before_the_first_stage(tmp_path: Path, world: Path) -> None:
     """FT asks for it after hours of pre-training."""
-    recipe = _stages(world, ft=_stage(sources={"target": 1.0}))
     section = Synthesis(tokens=100, temperatures=[0.0], instructions={"small": 1.0}, new_tokens=8)
-    recipe = msgspec.structs.replace(recipe, synthesis=section)
+    ft = msgspec.structs.replace(_stages(world, ft=_stage()).ft, sources={"target": 1.0})
+    recipe = msgspec.structs.replace(_stages(world, pt=_stage()), ft=ft, synthesis=section)
     tokenizer = deepcopy(tiny_tokenizer())
     tokenizer.chat_template = "{{ raise_exception('Roles must alternate') }}"
     with pytest.raises(FastdraftError, match="Roles must alternate"):
