@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.weights import MODEL_FILE, is_ir
-from fastdraft_core.runtimes.openvino import conversion
 from fastdraft_core.runtimes.openvino.conversion import WeightFormat, convert
 from tests.folders import WIDTH, write_model
 from tests.runtimes.models import small_model
@@ -225,7 +224,7 @@ def test_a_full_disk_is_said_before_the_work(
     tiny_pair: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The needed and the free space are in the message, and nothing is left."""
-    monkeypatch.setattr(conversion.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
     with pytest.raises(FastdraftError, match="GB are free"):
         convert(Path(tiny_pair[0]), tmp_path / "ir", WeightFormat.parse("int8"), _silent)
     assert not list(tmp_path.iterdir())
