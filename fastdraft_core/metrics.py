@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from fastdraft_core.events import BlockCost, ModelCard, RunMetrics, RunTotals
 
 
-def tau(tokens: int, passes: int) -> float:
+def tau(tokens: float, passes: float) -> float:
     """Block efficiency: tokens emitted a target pass, the corrected or bonus token included."""
     return tokens / passes if passes else 0.0
 
 
-def acceptance(accepted: int, drafted: int) -> float:
+def acceptance(accepted: float, drafted: float) -> float:
     """Accepted over drafted tokens, pooled."""
     return accepted / drafted if drafted else 0.0
 
@@ -43,7 +43,7 @@ def break_even_acceptance(cost: float, drafted: float, extra: float = 1.0) -> fl
     return max(0.0, cost - extra) / drafted
 
 
-def gigabytes_per_second(num_bytes: int, seconds: float) -> float:
+def gigabytes_per_second(num_bytes: float, seconds: float) -> float:
     """Bandwidth in GB/s, of 10^9 bytes."""
     return num_bytes / seconds / 1e9 if seconds > 0 else 0.0
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from fastdraft_app.live.replay import Totals, Track
+from fastdraft_core import metrics
 
 
 class Slice(NamedTuple):
@@ -30,17 +31,17 @@ class Slice(NamedTuple):
     @property
     def gigabytes_per_second(self) -> float:
         """Effective memory bandwidth within the slice, in 10^9 bytes a second."""
-        return self.bytes_read / self.seconds / 1e9
+        return metrics.gigabytes_per_second(self.bytes_read, self.seconds)
 
     @property
     def acceptance(self) -> float | None:
         """Accepted over drafted within the slice; None where nothing was drafted."""
-        return self.accepted / self.drafted if self.drafted else None
+        return metrics.acceptance(self.accepted, self.drafted) if self.drafted else None
 
     @property
     def tau(self) -> float:
         """Tokens a block within the slice."""
-        return self.tokens / self.blocks
+        return metrics.tau(self.tokens, self.blocks)
 
     @property
     def milliseconds(self) -> tuple[float, float, float]:

@@ -111,12 +111,8 @@ def points(pair: Pair, samples: Sequence[Sample], costs: Costs, sampling: Sampli
             f"{pair.target.card.name} ends every text with its first token, so there is nothing to measure. Give other prompts, or "
             "--ignore-stop."
         )
-    whole = {
-        r
-        for r in {s.repeat for s in samples}
-        if all(any(s.repeat == r and s.gamma == g for s in samples) for g in gammas)
-    }
-    samples = [s for s in samples if s.repeat in whole]
+    seen = {(s.repeat, s.gamma) for s in samples}
+    samples = [s for s in samples if all((s.repeat, gamma) in seen for gamma in gammas)]
     return [_point(pair, samples, gamma, costs, sampling) for gamma in gammas]
 
 

@@ -22,7 +22,7 @@ from fastdraft_core import places
 from fastdraft_core.engine.pair import Pair
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import TaskCard
-from fastdraft_core.runtimes.prompt_ids import refuse_surrogates
+from fastdraft_core.models.prompt_ids import refuse_surrogates
 
 Row = dict[str, Any]
 

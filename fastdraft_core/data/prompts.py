@@ -15,7 +15,7 @@ from fastdraft_core.data.mixtures import interleave
 from fastdraft_core.data.shards import Shard
 from fastdraft_core.data.writers import Writer
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.runtimes.prompt_ids import chat_ids, chat_text, text_ids
+from fastdraft_core.models.prompt_ids import chat_ids, chat_text, text_ids
 
 #: Batches whose instructions are sorted by length together.
 _WINDOW = 16

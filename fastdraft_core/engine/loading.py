@@ -26,7 +26,7 @@ from fastdraft_core.errors import FastdraftError
 from fastdraft_core.machine.contention import crowded, load
 from fastdraft_core.machine.devices import choose_device, choose_dtype, choose_threads
 from fastdraft_core.models.identity import source_key
-from fastdraft_core.models.tokens import check_ids, known_ids
+from fastdraft_core.models.tokens import SAMPLE, check_ids, known_ids
 from fastdraft_core.models.weights import is_ir_alone
 from fastdraft_core.runtimes.base import Runtime
 from fastdraft_core.runtimes.openvino.ir_cache import ir_of, takes_long
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 RUNTIMES = ("torch", "openvino", "auto")
 #: Devices that one runtime alone can use.
 _KINDS = {"gpu": "openvino", "npu": "openvino", "cuda": "torch", "xpu": "torch", "hpu": "torch"}
-_SAMPLE = "The first of the rules is that nothing is lost."
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ class Loader:
 
     def _measure(self) -> tuple[Loaded, Choice]:
         """Load the pair on both runtimes, one after the other, and keep the faster one."""
-        prompt = list(self.tokenizer(_SAMPLE).input_ids) or [0]
+        prompt = list(self.tokenizer(SAMPLE).input_ids) or [0]
         found: dict[str, Loaded] = {}
         speeds: dict[str, Speed] = {}
         failed = crowd = ""

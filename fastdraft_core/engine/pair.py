@@ -25,9 +25,9 @@ from fastdraft_core.metrics import Cost
 from fastdraft_core.models.catalog import parse_name
 from fastdraft_core.models.draft_vocab import head_ids
 from fastdraft_core.models.folders import load_generation_config, load_tokenizer, local_folder
+from fastdraft_core.models.prompt_ids import chat_ids, text_ids
 from fastdraft_core.models.tokens import known_ids, refuse_ids
 from fastdraft_core.runtimes.base import Runtime
-from fastdraft_core.runtimes.prompt_ids import chat_ids, text_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

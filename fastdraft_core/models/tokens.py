@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.models.prompt_ids import chat_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_SAMPLE = "The first of the rules is that nothing is lost."
+#: A plain sentence, for whoever has no prompt.
+SAMPLE = "The first of the rules is that nothing is lost."
 
 
 def known_ids(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -47,12 +50,9 @@ def refuse_ids(ids: Iterable[int], tokenizer: PreTrainedTokenizerBase, rows: int
 
 def _every_prompt(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The ids of a sample, plain and inside the chat template."""
-    ids = list(tokenizer(_SAMPLE).input_ids)
+    ids = list(tokenizer(SAMPLE).input_ids)
     if getattr(tokenizer, "chat_template", None):
-        messages = [{"role": "user", "content": _SAMPLE}]
-        try:
-            ids += tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-        # A template is a program of others; one that fails says so where a prompt needs it.
-        except Exception:
-            return ids
+        # A template that fails says so where a prompt needs it.
+        with suppress(FastdraftError):
+            ids += chat_ids(tokenizer, SAMPLE, "")
     return ids

@@ -19,7 +19,7 @@ from fastdraft_core.data.writers import Writer, torch_writer
 from fastdraft_core.engine.pair import stop_ids
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Previewed
-from fastdraft_core.runtimes.prompt_ids import text_ids
+from fastdraft_core.models.prompt_ids import text_ids
 from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe, Synthesis
 from fastdraft_core.training.stages import recipe_corpus
 from fastdraft_core.training.start import load_target, target_path, target_tokenizer

@@ -221,11 +221,11 @@ def _differ(folder: Path, config: PretrainedConfig, options: OpenVinoOptions, na
 
 def _probed(passes: Passes, ids: list[int]) -> npt.NDArray[np.float64]:
     """Logits of the last tokens of ``ids``, read as a prompt, a block and a single token."""
-    prompt = len(ids) - _PROBE_BLOCK - 1
-    parts = [passes.read(ids[:prompt], 0, 1)]
-    # A copy: the next pass overwrites the view.
-    parts = [np.array(parts[0]), np.array(passes.read(ids[prompt:-1], prompt, _PROBE_BLOCK))]
-    return np.concatenate([*parts, np.array(passes.read(ids[-1:], len(ids) - 1, 1))]).astype(np.float64)
+    block, last = len(ids) - _PROBE_BLOCK - 1, len(ids) - 1
+    reads = ((0, block, 1), (block, last, _PROBE_BLOCK), (last, len(ids), 1))
+    # Copies: the next pass overwrites the view.
+    parts = [np.array(passes.read(ids[begin:end], begin, keep)) for begin, end, keep in reads]
+    return np.concatenate(parts).astype(np.float64)
 
 
 def _probe_length(config: PretrainedConfig) -> int:
