@@ -24,6 +24,15 @@ from fastdraft_core.events.decoding import (
     RunStarted,
     Token,
 )
+from fastdraft_core.events.designing import (
+    DesignFinished,
+    DesignProgress,
+    DesignShape,
+    DesignStarted,
+    Estimate,
+    ShapeMeasured,
+    ShapeTrained,
+)
 from fastdraft_core.events.engine import (
     BlockCost,
     Compared,
@@ -81,7 +90,12 @@ __all__ = [
     "Command",
     "Compared",
     "CostsMeasured",
+    "DesignFinished",
+    "DesignProgress",
+    "DesignShape",
+    "DesignStarted",
     "Detail",
+    "Estimate",
     "Evaluated",
     "Event",
     "Failed",
@@ -115,6 +129,8 @@ __all__ = [
     "RunTotals",
     "Sampled",
     "Scored",
+    "ShapeMeasured",
+    "ShapeTrained",
     "StageAcceptance",
     "StageFinished",
     "StageStarted",
@@ -174,6 +190,11 @@ Message = (
     | PointMeasured
     | SweepVerdict
     | SweepFinished
+    | DesignStarted
+    | DesignProgress
+    | ShapeMeasured
+    | ShapeTrained
+    | DesignFinished
     | Check
 )
 Command = Load | Run | Cancel | Quit
