@@ -21,7 +21,7 @@ OFF = "off"
 AUTO = "auto"
 Runtime = Literal["auto", "torch", "openvino"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
-GROUPS = ("pair", "decoding", "sweep", "machine", "screen", "files")
+GROUPS = ("pair", "decoding", "sweep", "design", "machine", "screen", "files")
 """In the order of the settings screen and of ``--help``."""
 
 Value = str | int | float | bool
@@ -71,6 +71,17 @@ class Settings:
     sweep_length: Annotated[int, _in("sweep", "new tokens of every run; 0: each task's own", 0, 1_000_000)] = 0
     sweep_within: Annotated[str, _in("sweep", "repeat until the 95 % interval is this narrow: 3% means ±3 %")] = "3%"
     sweep_budget: Annotated[str, _in("sweep", "stop after this time: 90s, 5m or 1h")] = "5m"
+
+    design_params: Annotated[
+        str, _in("design", "parameters of every shape, such as 10M; empty: a tenth of the target's")
+    ] = ""
+    design_layers: Annotated[str, _in("design", "depths: 1-6 or 1,2,4")] = "1-6"
+    design_widths: Annotated[str, _in("design", "narrowest and widest width; empty: 64 to the target's own")] = ""
+    design_draft_vocab: Annotated[
+        str, _in("design", "ids that heads score: 8k or 2k,8k,all; empty: all, and 8k beside it from 16k ids on")
+    ] = ""
+    design_gamma: Annotated[int, _in("design", "longest block that is timed", 1, 16)] = 5
+    design_train: Annotated[str, _in("design", "tokens that every shape is trained by, such as 2M; empty: none")] = ""
 
     runtime: Annotated[Runtime, _in("machine", "what runs the models; auto: what was measured faster here")] = "auto"
     device: Annotated[
