@@ -28,6 +28,7 @@ from fastdraft_core.machine.devices import (
     measured_peak_bandwidth,
 )
 from fastdraft_core.models.catalog import hub_cache
+from fastdraft_core.models.local_models import shelf
 
 OK: CheckStatus = "ok"
 WARN: CheckStatus = "warn"
@@ -53,6 +54,7 @@ def checks(*, bandwidth: bool = True) -> Iterator[Check]:
         "folders": _folders(),
         "logs": _logs(),
         "bundled pair": _bundled(),
+        "models": _models(),
         "devices": _devices(),
         "memory bandwidth": _bandwidth() if bandwidth else iter(()),
     }
@@ -159,6 +161,17 @@ def _bundled() -> Iterator[Check]:
         yield Check(name="bundled pair", value=value, status=FAIL, advice=advice)
     else:
         yield Check(name="bundled pair", value=f"target and {len(_BUNDLED) - 1} drafts ({_size(demo)})")
+
+
+def _models() -> Iterator[Check]:
+    """Which models of this machine OpenVINO cannot be given."""
+    models = shelf()
+    refused = [f"{model.name}: {model.conversion_problem}" for model in models if model.conversion_problem]
+    if refused:
+        advice = "They run with --runtime torch; nothing else is lost."
+        yield Check(name="OpenVINO conversion", value="; ".join(refused), status=WARN, advice=advice)
+    else:
+        yield Check(name="OpenVINO conversion", value=f"every one of the {len(models)} models here")
 
 
 def _is_model(folder: Path) -> bool:

@@ -14,9 +14,10 @@ from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Block, Event, FirstToken, RunFinished
-from fastdraft_core.formatting import safe
+from fastdraft_core.formatting import percent, safe
 
 if TYPE_CHECKING:
+    from fastdraft_core.decoding.records import Request
     from fastdraft_core.engine.pair import Pair
 
 DEFAULT_PROMPT = "def quicksort(items):\n"
@@ -65,6 +66,7 @@ def generate(
     request = pair.request(text, max_new_tokens=length, sampling=sampling, seed=seed, chat=chat)
     # Before the text, which nothing may interrupt.
     gamma = gamma or (_calibrated(target, draft, temperature, load) if mode == "sd" else USUAL_GAMMA)
+    _read_prompt(pair, mode, request, json=json)
     if not json:
         _write(text)
     for event in pair.events(mode, text, request, gamma):
@@ -75,6 +77,17 @@ def generate(
         if isinstance(event, RunFinished):
             _write("" if json else "\n")
             talk.print(_figures(event, pair))
+
+
+def _read_prompt(pair: Pair, mode: str, request: Request, *, json: bool) -> None:
+    """Read a long prompt, and say how far that is while it takes."""
+    if json:
+        for progress in pair.read_prompt(mode, request):
+            print_json(progress)
+        return
+    with talk.status("reading the prompt") as status:
+        for progress in pair.read_prompt(mode, request):
+            status.update(f"{progress.what}: {percent(progress.done / progress.total)}")
 
 
 def _calibrated(target: str, draft: str, temperature: float, load: LoadOptions) -> int:

@@ -34,8 +34,8 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A model on this machine. ``name`` is what one types for it; ``weight_bytes`` its files' size; ``folder`` where it lies.
 
     ``vocab_size`` is the configuration's; a draft fits a target only if their tokenizers agree, which
-    is proved when both are loaded. ``context`` is in tokens, where the configuration tells it. A GGUF model has a
-    ``quantization``, and lies in the file ``folder``.
+    is proved when both are loaded. ``context`` is in tokens, where the configuration tells it; ``model_type`` is its word for the
+    kind of model. A GGUF model has a ``quantization``, and lies in the file ``folder``.
     """
 
     name: str
@@ -45,6 +45,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     folder: str = ""
     context: int | None = None
     quantization: str = ""
+    model_type: str = ""
 
 
 class _Config(msgspec.Struct):
@@ -54,6 +55,7 @@ class _Config(msgspec.Struct):
     vocab_size: int | None = None
     max_position_embeddings: int | None = None
     text_config: dict[str, object] | None = None
+    model_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +250,7 @@ def _entry(folder: Path, name: str) -> ModelEntry | None:
         weight_bytes=size,
         folder=str(folder),
         context=config.max_position_embeddings,
+        model_type=config.model_type,
     )
 
 

@@ -26,10 +26,11 @@ from fastdraft_core.models.catalog import (
     models_in,
     ollama_models,
 )
+from fastdraft_core.models.convertible import conversion_problem
 from fastdraft_core.models.fingerprint import fingerprint
 from fastdraft_core.models.gguf.facts import gguf_facts
 from fastdraft_core.models.hub_files import repository
-from fastdraft_core.models.weights import count_parameters, stamp
+from fastdraft_core.models.weights import count_parameters, is_ir, stamp
 
 Place = Literal[
     "bundled",
@@ -67,6 +68,13 @@ class ShelfModel:
     def name(self) -> str:
         """What one types for it."""
         return self.entry.name
+
+    @property
+    def conversion_problem(self) -> str:
+        """Why OpenVINO cannot be given it, as the end of a sentence; empty where it can, or is an OpenVINO model already."""
+        if not self.entry.model_type or is_ir(self.folder):
+            return ""
+        return conversion_problem(self.entry.model_type)
 
     @property
     def folder(self) -> Path:
