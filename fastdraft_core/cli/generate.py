@@ -67,7 +67,7 @@ def generate(
     gamma = gamma or (_calibrated(target, draft, temperature, load) if mode == "sd" else USUAL_GAMMA)
     if not json:
         _write(text)
-    for event in pair.events(mode, text, request, gamma):
+    for event in pair.events(mode, pair.given(text, chat=chat), request, gamma):
         if json:
             print_json(event)
         else:

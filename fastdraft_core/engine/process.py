@@ -142,6 +142,7 @@ class Engine:
                 runtime_reason=pair.runtime_reason,
                 threads=pair.threads,
                 seconds=pair.seconds,
+                chat=pair.chats,
             )
         )
         if kept := kept_peak_bandwidth():
@@ -164,20 +165,25 @@ class Engine:
     def _compare(self, command: Run, cancelled: Callable[[], bool]) -> None:
         """Both modes, one after the other, each after its own warm-up."""
         from fastdraft_core.decoding.sampling import Sampling
+        from fastdraft_core.models.conversation import Conversation
 
         pair = self._pair
         if pair is None:
             raise FastdraftError("No model is loaded.")
+        prompt = pair.given(command.prompt, chat=command.chat)
+        if isinstance(prompt, Conversation):
+            prompt = replace(prompt, earlier=command.earlier, system=command.system)
         request = pair.request(
-            command.prompt,
+            prompt,
             max_new_tokens=command.max_new_tokens,
             sampling=Sampling(command.temperature, command.top_k, command.top_p),
             seed=command.seed,
+            chat=command.chat,
         )
         finished: dict[str, RunFinished] = {}
         for mode in ("ar", "sd") if pair.draft else ("ar",):
             pair.warm_up(mode, request, command.gamma)
-            for event in pair.events(mode, command.prompt, request, command.gamma, cancelled, inspect=True):
+            for event in pair.events(mode, prompt, request, command.gamma, cancelled, inspect=True):
                 self.emit(event)
                 if isinstance(event, RunFinished):
                     finished[mode] = event
