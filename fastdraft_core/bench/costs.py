@@ -25,6 +25,7 @@ from fastdraft_core.decoding.speculative import speculative
 from fastdraft_core.decoding.totals import block_efficiency
 from fastdraft_core.engine.pair import Pair
 from fastdraft_core.metrics import predicted_speedup
+from fastdraft_core.runtimes.base import Kept
 
 #: Blocks of each length that a mean needs.
 _BLOCKS = 8
@@ -67,6 +68,11 @@ class PacedDrafter:
     def skipped(self) -> int:
         """As the drafter inside."""
         return self._inner.skipped
+
+    @property
+    def kept(self) -> Kept:
+        """As the drafter inside."""
+        return self._inner.kept
 
     def prepare(self, gamma: int, sampling: Sampling) -> None:
         """For every length up to ``gamma``."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import torch
 
 from fastdraft_core.decoding.sampling import Sampling, best, draw, process
-from fastdraft_core.runtimes.base import BLOCK_READS, POINTS, BlockRuntime, Runtime
+from fastdraft_core.runtimes.base import BLOCK_READS, POINTS, BlockRuntime, Kept, Runtime
 
 
 class Drafter(Protocol):
@@ -21,6 +22,11 @@ class Drafter(Protocol):
     @property
     def skipped(self) -> int:
         """Tokens at the beginning of the sequence that are not seen, since the draft's context is shorter than the text."""
+        ...
+
+    @property
+    def kept(self) -> Kept:
+        """What was known of the prompt already when it was started with; nothing without a model."""
         ...
 
     def prepare(self, gamma: int, sampling: Sampling) -> None:
@@ -65,6 +71,11 @@ class ModelDrafter:
         """Of the last proposal, ``[V]`` a token; -inf outside of a draft vocabulary."""
         return [self._whole(row, -torch.inf) for row in self._logits]
 
+    @property
+    def kept(self) -> Kept:
+        """What the draft's cache still had of the prompt."""
+        return self.runtime.kept
+
     def prepare(self, gamma: int, sampling: Sampling) -> None:
         """Let a runtime that writes blocks get ready for them; top-k and top-p it cannot apply."""
         if self._writer is not None and sampling.untruncated:
@@ -80,14 +91,20 @@ class ModelDrafter:
 
     def start(self, ids: list[int]) -> None:
         """Read a new prompt, of one that is longer than the draft's context the last part."""
-        self.runtime.rewind(0)
-        self.skipped = 0
-        if len(ids) > self.runtime.context_length:
-            self._skip(ids)
-        else:
-            self.runtime.prefill(ids)
+        for _ in self.reading(ids):
+            pass
         # Or the rest of it would be timed as decoding.
         self.runtime.synchronize()
+
+    def reading(self, ids: list[int]) -> Iterator[int]:
+        """Read a new prompt pass by pass: how many of the tokens that the draft reads of it are cached."""
+        self.skipped = self._beyond(ids) if len(ids) > self.runtime.context_length else 0
+        # Every block reads its last tokens again, so the last one of the prompt is left to the first block.
+        read = ids[self.skipped : -1]
+        if read:
+            yield from self.runtime.reading(read)
+        else:
+            self.runtime.rewind(0)
 
     def propose(
         self, ids: list[int], gamma: int, sampling: Sampling, stream: torch.Generator
@@ -114,12 +131,15 @@ class ModelDrafter:
 
     def _skip(self, ids: list[int]) -> None:
         """Begin again with the last part of ``ids``: half a context, so that the other half is read before the next time."""
-        self.skipped = len(ids) - max(1, self.runtime.context_length // 2)
+        self.skipped = self._beyond(ids)
         # The rest of it is what a block begins with.
         if begun := ids[self.skipped : -BLOCK_READS]:
             self.runtime.prefill(begun)
         else:
             self.runtime.rewind(0)
+
+    def _beyond(self, ids: list[int]) -> int:
+        return len(ids) - max(1, self.runtime.context_length // 2)
 
     def _block(
         self, writer: BlockRuntime, ids: list[int], gamma: int, sampling: Sampling, stream: torch.Generator

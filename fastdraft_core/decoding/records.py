@@ -66,10 +66,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class First:
-    """The prefill's own token (pitfall 13); ``seconds`` is the time to it."""
+    """The prefill's own token (pitfall 13); ``seconds`` is the time to it.
+
+    The first ``kept`` tokens of the prompt were in the cache; the seconds that reading them took before are counted in.
+    """
 
     token: int
     seconds: float
+    kept: int = 0
 
     @property
     def emitted(self) -> list[int]:

@@ -19,7 +19,7 @@ def autoregressive(target: Runtime, request: Request) -> Iterator[Record]:
     logits = target.prefill(request.prompt)
     stream = request.streams(logits.device).target
     token = next_token(logits, request.sampling, stream)
-    first = First(token, watch.read())
+    first = First(token, watch.read() + target.kept.seconds, target.kept.tokens)
     yield first
     produced, watch = 1, Stopwatch()
     while produced < request.max_new_tokens and token not in request.stops and target.length < target.context_length:
@@ -82,7 +82,7 @@ def speculative(
     drafter.prepare(gamma, request.sampling)
     # The draft reads the prompt before anyone sees the first token, so that is in the time to it.
     drafter.start(request.prompt)
-    first = First(token, watch.read())
+    first = First(token, watch.read() + target.kept.seconds + drafter.kept.seconds, target.kept.tokens)
     if observe is not None:
         observe([], Verdict(0, token, [], [], []), logits[None], [])
     yield first

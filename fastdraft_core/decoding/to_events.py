@@ -96,7 +96,7 @@ def events(
         emitted += record.emitted
         if isinstance(record, First):
             token = Token(id=record.token, text=detokenizer.push(record.token))
-            yield FirstToken(mode=about.mode, token=token, prefill_seconds=record.seconds)
+            yield FirstToken(mode=about.mode, token=token, prefill_seconds=record.seconds, kept=record.kept)
         else:
             passes.append(record)
             yield block_event(record, about.mode, len(passes) - 1, detokenizer, bytes_read(record, about.cost))

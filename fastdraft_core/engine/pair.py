@@ -19,7 +19,7 @@ from fastdraft_core.decoding.token_text import Pieces
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.loading import Loader, Source, check_options, load_runtime
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import Event
+from fastdraft_core.events import Event, Progress
 from fastdraft_core.machine.devices import choose_threads
 from fastdraft_core.metrics import Cost
 from fastdraft_core.models.catalog import parse_name
@@ -29,12 +29,15 @@ from fastdraft_core.models.folders import load_generation_config, load_tokenizer
 from fastdraft_core.models.prompt_ids import text_ids
 from fastdraft_core.models.tokens import known_ids, refuse_ids
 from fastdraft_core.runtimes.base import Runtime
+from fastdraft_core.runtimes.prompt import PREFILL_CHUNK
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 __all__ = ["Pair", "check_vocabularies", "load_pair", "load_runtime"]
 
+#: What is said while a long prompt is read.
+READING = "reading the prompt"
 _SHOWN_DIFFERENCES = 3
 _WARM_UP_TOKENS = 16
 #: After a pause of seconds the bundled pair decodes at 680 tokens/s on OpenVINO, and a fifth of a second later at 880.
@@ -103,11 +106,29 @@ class Pair:
             return autoregressive(self.target, request)
         return speculative(self.target, self.drafter(), request, gamma, observe=observe)
 
-    def warm_up(self, mode: str, request: Request, gamma: int) -> None:
+    def read_prompt(self, mode: str, request: Request) -> Iterator[Progress]:
+        """Read the prompt of ``request``, pass by pass, with all models of ``mode``; decoding then finds it in their caches.
+
+        Says how far it is after every pass, and nothing of a prompt that one pass reads. Whoever stops asking calls it off; what was
+        read by then is not read again.
+        """
+        ids, models = request.prompt, [self.target.reading]
+        if mode == "sd":
+            models.append(self.drafter().reading)
+        for number, reading in enumerate(models):
+            for tokens in reading(ids):
+                if len(ids) > PREFILL_CHUNK:
+                    done = number * len(ids) + tokens
+                    yield Progress(what=READING, done=float(done), total=float(len(models) * len(ids)))
+
+    def warm_up(self, mode: str, request: Request, gamma: int, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Run a few tokens that no measurement sees, and again where they took a moment only: first passes are slower."""
         short, seconds = replace(request, max_new_tokens=_WARM_UP_TOKENS, stops=frozenset()), 0.0
         for _ in range(_MOST_WARM_UPS):
-            *_, last = self.decode(mode, short, gamma)
+            last: Record | None = None
+            for last in self.decode(mode, short, gamma):
+                if cancelled():
+                    return
             seconds += last.at if isinstance(last, Pass) else 0.0
             if seconds >= _WARM_UP_SECONDS:
                 return

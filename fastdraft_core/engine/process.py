@@ -49,6 +49,10 @@ _log = logging.getLogger("fastdraft.engine")
 _CALIBRATION_TOKENS = 48
 
 
+class _Superseded(Exception):  # noqa: N818 - no error: the way out of loading what nobody waits for any more
+    """A newer command came while a pair was loaded."""
+
+
 class Engine:
     """Carries out commands one at a time; ``emit`` receives every event."""
 
@@ -86,6 +90,8 @@ class Engine:
                 return
             try:
                 self.carry_out(command, partial(self._superseded, number))
+            except _Superseded:
+                _log.info("called off")
             except FastdraftError as error:
                 _log.info("refused: %s", error.message)
                 self._fail(error.message)
@@ -102,17 +108,17 @@ class Engine:
         self.emit(Failed(message=message, log=str(places.log_file("engine"))))
 
     def carry_out(self, command: Command, cancelled: Callable[[], bool] = lambda: False) -> None:
-        """Load a pair or decode both ways; ``cancelled`` is asked at every block.
+        """Load a pair or decode both ways; ``cancelled`` is asked at every step, pass over a long prompt and block.
 
         Raises:
             FastdraftError: it cannot be done.
         """
         if isinstance(command, Load):
-            self._load(command)
+            self._load(command, cancelled)
         elif isinstance(command, Run):
             self._compare(command, cancelled)
 
-    def _load(self, command: Load) -> None:
+    def _load(self, command: Load, cancelled: Callable[[], bool]) -> None:
         self.emit(Progress(what="starting PyTorch"))
         from fastdraft_core.engine.load_options import LoadOptions
         from fastdraft_core.engine.pair import load_pair
@@ -121,6 +127,8 @@ class Engine:
         options = LoadOptions(**{field.name: getattr(command, field.name) for field in fields(LoadOptions)})
 
         def report(step: str) -> None:
+            if cancelled():
+                raise _Superseded
             self.emit(Progress(what=step))
 
         problem = None
@@ -182,7 +190,11 @@ class Engine:
         )
         finished: dict[str, RunFinished] = {}
         for mode in ("ar", "sd") if pair.draft else ("ar",):
-            pair.warm_up(mode, request, command.gamma)
+            for progress in pair.read_prompt(mode, request):
+                self.emit(progress)
+                if cancelled():
+                    return
+            pair.warm_up(mode, request, command.gamma, cancelled)
             for event in pair.events(mode, prompt, request, command.gamma, cancelled, inspect=True):
                 self.emit(event)
                 if isinstance(event, RunFinished):

@@ -108,11 +108,16 @@ class RunStarted(Event, frozen=True):
 
 
 class FirstToken(Event, frozen=True):
-    """The token that the prefill gives; decode time starts here."""
+    """The token that the prefill gives; decode time starts here.
+
+    Of the prompt the first ``kept`` tokens were in the cache from before; the seconds that reading them took then are in
+    ``prefill_seconds``, so that it is the time to the first token of a prompt that nobody read before.
+    """
 
     mode: str
     token: Token
     prefill_seconds: float
+    kept: int = 0
 
 
 class RunMetrics(msgspec.Struct, frozen=True, kw_only=True):
