@@ -19,8 +19,8 @@ from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.cli.generate import kept_tokens, read_prompt
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import Failed, RunFinished, RunStarted, Token
-from fastdraft_core.formatting import context_room, safe
+from fastdraft_core.events import Event, Failed, Progress, RunFinished, Token
+from fastdraft_core.formatting import percent, safe
 from fastdraft_core.token_states import token_style
 
 if TYPE_CHECKING:
@@ -162,17 +162,25 @@ class _Talk:
                     talk.print(f"/{name:<8}{about}")
 
     def _answer(self, question: str) -> None:
-        with _Interrupt() as interrupt:
+        if words := self._session.room(question):
+            talk.print(f"{words} /clear begins a new conversation." if self._session.earlier else words)
+        with _Interrupt() as interrupt, talk.status("reading the prompt") as status:
             for event in self._session.ask(question, interrupt.asked):
-                if self._json:
-                    print_json(event)
+                if isinstance(event, Progress):
+                    status.update(f"{event.what} {percent(event.done / event.total)}")
                 else:
-                    for token in kept_tokens(event):
-                        self._write(token)
-                if isinstance(event, RunStarted):
-                    self._say_room(event)
-                elif isinstance(event, RunFinished):
-                    self._end(event)
+                    # Whatever is drawn there would stand in the answer.
+                    status.stop()
+                self._show(event)
+
+    def _show(self, event: Event) -> None:
+        if self._json:
+            print_json(event)
+        else:
+            for token in kept_tokens(event):
+                self._write(token)
+        if isinstance(event, RunFinished):
+            self._end(event)
 
     def _write(self, token: Token) -> None:
         if self._out.is_terminal:
@@ -181,11 +189,6 @@ class _Talk:
             # A pipe gets the very text.
             sys.stdout.write(token.text)
             sys.stdout.flush()
-
-    def _say_room(self, event: RunStarted) -> None:
-        words = context_room(event.prompt_tokens, event.max_new_tokens, self._session.pair.target.context_length)
-        if words:
-            talk.print(f"{words} /clear begins a new conversation." if event.earlier else words)
 
     def _end(self, event: RunFinished) -> None:
         if not self._json:

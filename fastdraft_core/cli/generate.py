@@ -13,7 +13,7 @@ from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Block, Event, FirstToken, RunFinished, Token
-from fastdraft_core.formatting import safe
+from fastdraft_core.formatting import context_room, percent, safe
 
 if TYPE_CHECKING:
     from fastdraft_core.engine.pair import Pair
@@ -57,6 +57,11 @@ def generate(
     request = pair.request(text, max_new_tokens=length, sampling=sampling, seed=seed, chat=chat)
     # Before the text, which nothing may interrupt.
     gamma = gamma or (options.calibrated_gamma(target, draft, temperature, load) if mode == "sd" else USUAL_GAMMA)
+    if words := context_room(len(request.prompt), length, pair.target.context_length):
+        talk.print(words)
+    with talk.status("reading the prompt") as status:
+        for progress in pair.read_prompt(mode, request):
+            status.update(f"{progress.what} {percent(progress.done / progress.total)}")
     if not json:
         _write(text)
     for event in pair.events(mode, pair.given(text, chat=chat), request, gamma):

@@ -44,6 +44,7 @@ from fastdraft_core.machine.devices import this_machine
 if TYPE_CHECKING:
     from fastdraft_core.decoding.records import Request
     from fastdraft_core.engine.pair import Pair
+    from fastdraft_core.models.conversation import Conversation
 
 _log = logging.getLogger("fastdraft.engine")
 _CALIBRATION_TOKENS = 48
@@ -173,14 +174,11 @@ class Engine:
     def _compare(self, command: Run, cancelled: Callable[[], bool]) -> None:
         """Both modes, one after the other, each after its own warm-up."""
         from fastdraft_core.decoding.sampling import Sampling
-        from fastdraft_core.models.conversation import Conversation
 
         pair = self._pair
         if pair is None:
             raise FastdraftError("No model is loaded.")
-        prompt = pair.given(command.prompt, chat=command.chat)
-        if isinstance(prompt, Conversation):
-            prompt = replace(prompt, earlier=command.earlier, system=command.system)
+        prompt = _prompt(pair, command)
         request = pair.request(
             prompt,
             max_new_tokens=command.max_new_tokens,
@@ -190,10 +188,8 @@ class Engine:
         )
         finished: dict[str, RunFinished] = {}
         for mode in ("ar", "sd") if pair.draft else ("ar",):
-            for progress in pair.read_prompt(mode, request):
-                self.emit(progress)
-                if cancelled():
-                    return
+            if not self._read(pair, mode, request, cancelled):
+                return
             pair.warm_up(mode, request, command.gamma, cancelled)
             for event in pair.events(mode, prompt, request, command.gamma, cancelled, inspect=True):
                 self.emit(event)
@@ -209,6 +205,24 @@ class Engine:
         if not self._peak_measured and not cancelled():
             self._peak_measured = True
             self._report_peak(pair, measured_peak_bandwidth())
+
+    def _read(self, pair: Pair, mode: str, request: Request, cancelled: Callable[[], bool]) -> bool:
+        """Read the prompt before anything is timed; whether nobody called it off."""
+        for progress in pair.read_prompt(mode, request):
+            self.emit(progress)
+            if cancelled():
+                return False
+        return True
+
+
+def _prompt(pair: Pair, command: Run) -> str | Conversation:
+    """What is decoded: a text to be continued, or a conversation to be answered."""
+    from fastdraft_core.models.conversation import Conversation
+
+    prompt = pair.given(command.prompt, chat=command.chat)
+    if isinstance(prompt, Conversation):
+        return replace(prompt, earlier=command.earlier, system=command.system)
+    return prompt
 
 
 def compare(pair: Pair, request: Request, gamma: int, ar: RunFinished, sd: RunFinished) -> Compared:

@@ -72,6 +72,52 @@ def test_a_second_turn_is_as_a_fresh_run_over_the_conversation(
     assert second.ids == [i for record in fresh.decode("ar", request, 3) for i in record.emitted]
 
 
+@pytest.mark.parametrize("mode", ["ar", "sd"])
+def test_a_second_turn_reads_only_what_is_new(pair: Pair, mode: str) -> None:
+    """The question before and its answer are in the caches of both models; the next turn starts at once."""
+    talk = chat(pair, mode=mode)
+    answer(talk, "The fox")
+    before = len(pair.encode(Conversation("The fox"))) + len(talk.earlier[0].ids)
+    given = len(pair.encode(Conversation("lazy dog", talk.earlier)))
+    reads: list[list[int]] = [[], []]
+    hooks = [
+        runtime.model.get_input_embeddings().register_forward_hook(lambda _, ids, __, r=read: r.append(ids[0].numel()))
+        for runtime, read in zip((pair.target, pair.draft), reads, strict=True)
+    ]
+    answer(talk, "lazy dog")
+    for hook in hooks:
+        hook.remove()
+    # The last token of the answer was told and never read.
+    assert reads[0][0] == given - (before - 1)
+    assert max(reads[0][1:]) <= 4
+    if mode == "sd":
+        # A draft may lack some more of its last block.
+        assert reads[1][0] <= given - (before - 4)
+
+
+def test_another_conversation_shares_the_beginning_of_the_last(pair: Pair) -> None:
+    """After /clear the caches serve as far as the texts are the same; a question that was called off does no harm."""
+    talk = chat(pair)
+    first = answer(talk, "The fox")
+    talk.clear()
+    for _ in talk.ask("lazy dog " * 4, lambda: True):
+        pass
+    talk.clear()
+    assert answer(talk, "The fox").ids == first.ids
+
+
+def test_what_does_not_fit_is_said_before(pair: Pair) -> None:
+    """Before anything is read it is known how much of an answer the context leaves room for."""
+    talk = chat(pair, length=20)
+    assert talk.room("The fox") == ""
+    given = len(pair.encode(Conversation("z" * 100)))
+    talk.max_new_tokens = CONTEXT - given + 2
+    assert talk.room("z" * 100) == (
+        f"The context of {CONTEXT} tokens holds the {given} given ones and {CONTEXT - given + 1} new ones, not {CONTEXT - given + 2}."
+    )
+    assert len(answer(talk, "z" * 100).ids) <= CONTEXT - given + 1
+
+
 def test_an_answer_ends_with_the_turn(chat_pair: tuple[str, str], tmp_path: Path) -> None:
     """The token that the template puts behind an answer ends it, though no file calls it the end of a text."""
     folder = Path(shutil.copytree(chat_pair[0], tmp_path / "target"))
