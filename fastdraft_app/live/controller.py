@@ -286,8 +286,10 @@ class LiveController:
             case Phase.DONE:
                 self.skip_time()
                 self.session.replay()
-            case Phase.CANCELLED | Phase.READY:
+            case Phase.CANCELLED | Phase.READY if self.session.pair is not None:
                 self.run()
+            case Phase.CANCELLED:
+                self._view.tell("No models are loaded. Press r to load them.")
 
     async def restart(self) -> None:
         """Run again, in place of any recording; where the engine is gone or has no pair, get it there first."""
@@ -304,12 +306,18 @@ class LiveController:
         else:
             self.run()
 
-    def cancel(self) -> None:
-        """Call the run in progress off, or leave the recording."""
+    async def cancel(self) -> None:
+        """Call the run or the loading in progress off, or leave the recording."""
         if self.playback is not None and self._engine.running:
             self.playback = None
         elif self.session.phase is Phase.TIMING:
             self._call_off()
+        elif self.session.phase is Phase.LOADING:
+            # A library that reads or converts a model for minutes listens to nobody.
+            await self._engine.stop()
+            # What it said last may be that the pair is there.
+            self._engine.incoming.clear()
+            self.live.stop_loading()
 
     def _call_off(self) -> None:
         self._engine.send(Cancel())

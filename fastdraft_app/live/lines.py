@@ -99,7 +99,7 @@ def status_line(session: Session, beat: int, width: int, mark: Marks) -> Content
         case Phase.DONE:
             return _replay(session, mark.stop, "space replays", width, mark)
         case Phase.CANCELLED:
-            return _words(mark.stop, "cancelled, what was decoded stays; press r to run again", "$muted")
+            return _words(mark.stop, _cancelled(session), "$muted")
         case Phase.FAILED:
             return _words(mark.stop, "nothing is running; press r to try again", "$muted")
         case Phase.STOPPED if session.resting:
@@ -112,6 +112,12 @@ def status_line(session: Session, beat: int, width: int, mark: Marks) -> Content
 
 def _words(sign: str, words: str, style: str) -> Content:
     return Content.assemble((f"{sign} ", style), (words, "$muted"))
+
+
+def _cancelled(session: Session) -> str:
+    if session.pair is None:
+        return "loading was called off; press r to load again"
+    return "cancelled, what was decoded stays; press r to run again"
 
 
 def _timing(session: Session, mark: Marks) -> str:

@@ -106,7 +106,7 @@ class LiveScreen(Screen[None]):
                 show=False, tooltip="load the next draft; one of them is off"),
         Binding("R", "recordings", "recordings", id="live.recordings", tooltip="play a recording, of this machine or another"),
         Binding("escape", "back", "back", id="live.cancel", show=False,
-                tooltip="close the inspector, else cancel the run or leave the recording"),
+                tooltip="close the inspector, else cancel the run or the loading, or leave the recording"),
         # They come before the keys that scroll.
         *(Binding(keys, f"move('{move}')", move, id=f"live.move-{move}", show=False, priority=True, tooltip=words)
           for move, (keys, words) in _MOVES.items()),
@@ -300,9 +300,9 @@ class LiveScreen(Screen[None]):
         await self.controller.restart()
         self._tick()
 
-    def action_cancel(self) -> None:
-        """Call the run in progress off, or leave the recording."""
-        self.controller.cancel()
+    async def action_cancel(self) -> None:
+        """Call the run or the loading in progress off, or leave the recording."""
+        await self.controller.cancel()
         self._tick()
 
     def action_step(self) -> None:
@@ -454,14 +454,14 @@ class LiveScreen(Screen[None]):
         self.refresh_bindings()
         self.call_after_refresh(self._tick)
 
-    def action_back(self) -> None:
+    async def action_back(self) -> None:
         """Drop the selection, else close the inspector, else cancel what is going on."""
         if self.selections:
             self.clear_selection()
         elif self._inspector.is_open:
             self._close_inspector()
         else:
-            self.action_cancel()
+            await self.action_cancel()
 
     def action_move(self, move: TokenMove) -> None:
         """Inspect another token."""

@@ -24,6 +24,7 @@ from fastdraft_core.events import (
     RunStarted,
     cache_bound,
 )
+from fastdraft_core.formatting import percent
 
 
 class Phase(Enum):
@@ -133,6 +134,10 @@ class Session:
         """The run has been called off; what it decoded stays."""
         self.phase, self.activity = Phase.CANCELLED, ""
 
+    def stop_loading(self) -> None:
+        """The engine was ended while it loaded: whatever step that was, nothing of it goes on."""
+        self.phase, self.pair, self.activity, self.steps = Phase.CANCELLED, None, "", []
+
     def fail(self, message: str) -> None:
         """Something the user must know."""
         self.phase, self.error, self.activity = Phase.FAILED, message, ""
@@ -201,7 +206,8 @@ class Session:
                 pass
 
     def _progress(self, message: Progress, now: float) -> None:
-        self.activity = message.what
+        share = f" {percent(message.done / message.total)}" if message.total > 0 and self.phase is Phase.TIMING else ""
+        self.activity = message.what + share
         if self.phase is Phase.LOADING:
             self._step(message.what, message.done / message.total if message.total > 0 else None, now)
 

@@ -16,6 +16,7 @@ from fastdraft_core.events import Block, Event, FirstToken, RunFinished, Token
 from fastdraft_core.formatting import context_room, percent, safe
 
 if TYPE_CHECKING:
+    from fastdraft_core.decoding.records import Request
     from fastdraft_core.engine.pair import Pair
 
 DEFAULT_PROMPT = "def quicksort(items):\n"
@@ -59,9 +60,7 @@ def generate(
     gamma = gamma or (options.calibrated_gamma(target, draft, temperature, load) if mode == "sd" else USUAL_GAMMA)
     if words := context_room(len(request.prompt), length, pair.target.context_length):
         talk.print(words)
-    with talk.status("reading the prompt") as status:
-        for progress in pair.read_prompt(mode, request):
-            status.update(f"{progress.what} {percent(progress.done / progress.total)}")
+    _read_prompt(pair, mode, request, json=json)
     if not json:
         _write(text)
     for event in pair.events(mode, pair.given(text, chat=chat), request, gamma):
@@ -72,6 +71,17 @@ def generate(
         if isinstance(event, RunFinished):
             _write("" if json else "\n")
             talk.print(_figures(event, pair))
+
+
+def _read_prompt(pair: Pair, mode: str, request: Request, *, json: bool) -> None:
+    """Read a long prompt, and say how far that is while it takes."""
+    if json:
+        for progress in pair.read_prompt(mode, request):
+            print_json(progress)
+        return
+    with talk.status("reading the prompt") as status:
+        for progress in pair.read_prompt(mode, request):
+            status.update(f"{progress.what}: {percent(progress.done / progress.total)}")
 
 
 def kept_tokens(event: Event) -> list[Token]:

@@ -125,11 +125,12 @@ class Pair:
         """Run a few tokens that no measurement sees, and again where they took a moment only: first passes are slower."""
         short, seconds = replace(request, max_new_tokens=_WARM_UP_TOKENS, stops=frozenset()), 0.0
         for _ in range(_MOST_WARM_UPS):
-            last: Record | None = None
-            for last in self.decode(mode, short, gamma):
+            taken = 0.0
+            for record in self.decode(mode, short, gamma):
                 if cancelled():
                     return
-            seconds += last.at if isinstance(last, Pass) else 0.0
+                taken = record.at if isinstance(record, Pass) else 0.0
+            seconds += taken
             if seconds >= _WARM_UP_SECONDS:
                 return
 

@@ -51,7 +51,7 @@ _CALIBRATION_TOKENS = 48
 
 
 class _Superseded(Exception):  # noqa: N818 - no error: the way out of loading what nobody waits for any more
-    """A newer command came while a pair was loaded."""
+    """A newer command came while a pair was loaded or a prompt was read."""
 
 
 class Engine:
@@ -63,6 +63,8 @@ class Engine:
         self._peak_measured = False
         # Commands are numbered; the one in progress ends as soon as it is not the newest.
         self._newest = 0
+        # A run that was asked for meanwhile waits for the pair that is loaded.
+        self._newest_but_runs = 0
         self._commands: queue.SimpleQueue[tuple[int, Command]] = queue.SimpleQueue()
 
     def read(self, source: BinaryIO) -> None:
@@ -73,15 +75,18 @@ class Engine:
             except msgspec.MsgspecError:
                 _log.warning("ignored a malformed command: %r", line[:200])
                 continue
-            self._put(command)
-        self._put(Quit())
+            self.put(command)
+        self.put(Quit())
 
-    def _put(self, command: Command) -> None:
+    def put(self, command: Command) -> None:
+        """Have ``command`` carried out next; the one in progress ends."""
         self._newest += 1
+        if not isinstance(command, Run):
+            self._newest_but_runs = self._newest
         self._commands.put((self._newest, command))
 
-    def _superseded(self, number: int) -> bool:
-        return self._newest != number
+    def _superseded(self, number: int, command: Command) -> bool:
+        return number < (self._newest_but_runs if isinstance(command, Load) else self._newest)
 
     def serve(self) -> None:
         """Carry out commands until ``Quit``."""
@@ -90,7 +95,7 @@ class Engine:
             if isinstance(command, Quit):
                 return
             try:
-                self.carry_out(command, partial(self._superseded, number))
+                self.carry_out(command, partial(self._superseded, number, command))
             except _Superseded:
                 _log.info("called off")
             except FastdraftError as error:
@@ -171,6 +176,23 @@ class Engine:
             )
         )
 
+    def _prepare(self, pair: Pair, mode: str, request: Request, gamma: int, cancelled: Callable[[], bool]) -> None:
+        """Read the prompt and warm up, so that what is timed finds both done.
+
+        Raises:
+            _Superseded: somebody called it off meanwhile.
+        """
+        progress = None
+        for progress in pair.read_prompt(mode, request):
+            self.emit(progress)
+            if cancelled():
+                raise _Superseded
+        if progress is not None:
+            self.emit(Progress(what="warming up"))
+        pair.warm_up(mode, request, gamma, cancelled)
+        if cancelled():
+            raise _Superseded
+
     def _compare(self, command: Run, cancelled: Callable[[], bool]) -> None:
         """Both modes, one after the other, each after its own warm-up."""
         from fastdraft_core.decoding.sampling import Sampling
@@ -188,9 +210,7 @@ class Engine:
         )
         finished: dict[str, RunFinished] = {}
         for mode in ("ar", "sd") if pair.draft else ("ar",):
-            if not self._read(pair, mode, request, cancelled):
-                return
-            pair.warm_up(mode, request, command.gamma, cancelled)
+            self._prepare(pair, mode, request, command.gamma, cancelled)
             for event in pair.events(mode, prompt, request, command.gamma, cancelled, inspect=True):
                 self.emit(event)
                 if isinstance(event, RunFinished):
@@ -205,14 +225,6 @@ class Engine:
         if not self._peak_measured and not cancelled():
             self._peak_measured = True
             self._report_peak(pair, measured_peak_bandwidth())
-
-    def _read(self, pair: Pair, mode: str, request: Request, cancelled: Callable[[], bool]) -> bool:
-        """Read the prompt before anything is timed; whether nobody called it off."""
-        for progress in pair.read_prompt(mode, request):
-            self.emit(progress)
-            if cancelled():
-                return False
-        return True
 
 
 def _prompt(pair: Pair, command: Run) -> str | Conversation:

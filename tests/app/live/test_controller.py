@@ -221,10 +221,24 @@ async def test_run_pause_cancel(make_bench: MakeBench) -> None:
     assert controller.session.phase is Phase.PLAYING
     await controller.restart()
     assert controller.session.phase is Phase.TIMING
-    controller.cancel()
+    await controller.cancel()
     assert controller.session.phase is Phase.CANCELLED
     controller.run_or_pause()
     await bench.at(*REPLAY)
+
+
+async def test_loading_is_called_off_at_once(make_bench: MakeBench) -> None:
+    """Whatever the library is at, the engine is gone; r loads again, and a run in between says what to press."""
+    bench = await begun(make_bench("--load-seconds", "600"))
+    controller = bench.controller
+    await controller.cancel()
+    assert controller.session.phase is Phase.CANCELLED
+    assert not bench.engine.running
+    controller.tick()
+    controller.run_or_pause()
+    assert bench.view.told == ["No models are loaded. Press r to load them."]
+    await controller.restart()
+    assert controller.session.phase is Phase.LOADING
 
 
 async def test_what_needs_a_run_says_so(make_bench: MakeBench) -> None:
@@ -234,7 +248,7 @@ async def test_what_needs_a_run_says_so(make_bench: MakeBench) -> None:
     await bench.until(lambda: bench.controller.session.recording.tracks)
     assert "timed at its true speed first" in bench.controller.hindrance("slow")
     assert bench.controller.hindrance("copy") == ""
-    bench.controller.cancel()
+    await bench.controller.cancel()
     bench = await begun(make_bench())
     await bench.at(Phase.DONE)
     assert not any(bench.controller.hindrance(action) for action in WAITING)
@@ -275,7 +289,7 @@ async def test_a_recording_in_place_of_a_run(make_bench: MakeBench, tmp_path: Pa
     assert controller.session is not controller.live
     assert controller.shown_recording is not None
     assert controller.shown_recording.header == read_recording(RECORDING).header
-    controller.cancel()
+    await controller.cancel()
     assert controller.session is controller.live
     assert controller.live.phase is Phase.CANCELLED
 
