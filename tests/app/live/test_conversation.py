@@ -24,7 +24,7 @@ from fastdraft_core.recordings import Recorded, read_recording, write_recording
 from tests.app.conftest import MakeApp
 from tests.app.helpers import RECORDING, live, wait_for
 
-from .test_controller import Bench, MakeBench, make_bench  # noqa: F401 - a fixture
+from .bench import Bench, MakeBench, begun
 
 CHAT = ("--chat", "--speed", "40")
 QUESTION = "Why is the sky blue?"
@@ -42,11 +42,11 @@ def last_run(bench: Bench) -> Run:
 
 async def test_a_chat_target_is_asked_a_question_of_its_own(make_bench: MakeBench) -> None:
     """Where nobody chose a prompt, a target that is asked gets a question, and one that is continued a text."""
-    bench = make_bench(*CHAT)
+    bench = await begun(make_bench(*CHAT))
     await bench.at(Phase.DONE)
     assert bench.controller.asking
     assert last_run(bench).prompt == prompts.questions(places.assets())[0].text
-    other = make_bench("--speed", "40")
+    other = await begun(make_bench("--speed", "40"))
     await other.at(Phase.DONE)
     assert not other.controller.asking
     assert last_run(other).prompt == prompts.presets(places.assets())[0].text
@@ -55,7 +55,7 @@ async def test_a_chat_target_is_asked_a_question_of_its_own(make_bench: MakeBenc
 
 async def test_a_next_turn_follows_the_answer_and_a_new_prompt_does_not(make_bench: MakeBench) -> None:
     """Earlier answers go along with their own tokens; the same turn may be decoded again with other settings."""
-    bench = make_bench(*CHAT)
+    bench = await begun(make_bench(*CHAT))
     await bench.at(Phase.DONE)
     controller = bench.controller
     controller.ask(Asked(QUESTION, system="Be brief."))
@@ -84,7 +84,7 @@ async def test_a_next_turn_follows_the_answer_and_a_new_prompt_does_not(make_ben
 
 async def test_another_target_begins_a_new_conversation(make_bench: MakeBench) -> None:
     """What one model answered was never said by the other."""
-    bench = make_bench(*CHAT)
+    bench = await begun(make_bench(*CHAT))
     await bench.at(Phase.DONE)
     bench.controller.ask(Asked(QUESTION))
     await bench.until(lambda: last_run(bench).prompt == QUESTION)
