@@ -94,8 +94,9 @@ def test_a_target_without_a_template_is_refused(cli: Cli, tiny_pair: tuple[str, 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals on Windows")
-def test_a_conversation_in_a_terminal(chat_pair: tuple[str, str]) -> None:
+def test_a_conversation_in_a_terminal(chat_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Accepted tokens are green as on the live screen, ctrl-c stops an answer alone, and /exit leaves."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
     target, draft = chat_pair
     # Of an untrained model an answer has no end of its own.
     session = Session(FASTDRAFT, "chat", target, "--draft", draft, "--length", "60", *FIXED)
