@@ -16,10 +16,10 @@ from fastdraft_app.live.lines import prompt_kind
 from fastdraft_app.live.prompt_screen import PromptScreen, turns_text
 from fastdraft_app.live.prompts import Asked
 from fastdraft_app.live.run_pane import RunPane
-from fastdraft_app.live.session import Phase
+from fastdraft_app.live.session import Phase, Session
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_core import places
-from fastdraft_core.events import Exchange, Run, RunStarted
+from fastdraft_core.events import Exchange, PairLoaded, Run, RunStarted
 from fastdraft_core.recordings import Recorded, read_recording, write_recording
 from tests.app.conftest import MakeApp
 from tests.app.helpers import RECORDING, live, wait_for
@@ -103,6 +103,21 @@ def test_the_bundled_questions_are_of_the_kinds_that_people_ask() -> None:
     assert {preset.task for preset in found} == {"code", "explanation", "summary", "story", "plan"}
     assert all(preset.form == "template" for preset in found)
     assert all(preset.form == "plain" for preset in prompts.presets(places.assets()))
+
+
+def test_what_the_context_does_not_hold_is_said_as_the_run_begins() -> None:
+    """Not when the answer breaks off: the words have both numbers."""
+    recorded, session = read_recording(RECORDING), Session()
+    session.load()
+    session.receive(next(event for event in recorded.events if isinstance(event, PairLoaded)), 0.0)
+    started = next(event for event in recorded.events if isinstance(event, RunStarted))
+    assert session.pair is not None
+    context = session.pair.target.context_length
+    for given, words in ((context - 47, ""), (context - 46, f"{context - 46:,} given ones and 47 new ones, not 48")):
+        session.run()
+        session.receive(structs.replace(started, prompt_tokens=given, max_new_tokens=48), 0.0)
+        assert words in session.hint
+        assert bool(words) is bool(session.hint)
 
 
 # --- on the screen -----------------------------------------------------------------------------------
