@@ -46,6 +46,14 @@ def tiny_pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return write_tiny_pair(tmp_path_factory.mktemp("pair"))
 
 
+@pytest.fixture(scope="session")
+def chat_pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Folders of the same pair with a chat template."""
+    from tests.folders import write_chat_pair
+
+    return write_chat_pair(tmp_path_factory.mktemp("chat"))
+
+
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Cli:
     """``fastdraft ARGS`` in this process: its exit code, stdout and stderr."""

@@ -15,17 +15,20 @@ from pathlib import Path
 from time import monotonic
 from typing import Literal, Protocol, get_args
 
+from msgspec import structs
+
 from fastdraft_app.client.engine import EngineClient, EngineStopped
 from fastdraft_app.history import read_history, remember_models, remember_prompt
 from fastdraft_app.live import prompts, recordings
 from fastdraft_app.live.gamma import CalibratedGamma
 from fastdraft_app.live.playback import Playback
+from fastdraft_app.live.prompts import Asked, Preset
 from fastdraft_app.live.session import BUSY, REPLAY, Phase, Session
 from fastdraft_app.settings.preferences import Preferences
 from fastdraft_app.settings.settings import OFF, Changes, Settings
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import Cancel, Machine, Message, PairLoaded
+from fastdraft_core.events import Cancel, Exchange, Machine, Message, PairLoaded
 from fastdraft_core.models.catalog import DEMO, demo_drafts
 from fastdraft_core.recordings import Recorded, read_recording
 
@@ -42,7 +45,7 @@ AT_ONCE_SECONDS = 0.01
 ADVICE_SECONDS = 10.0
 """How long it stays on screen where a gamma comes from."""
 
-Waiting = Literal["step", "slow", "export", "copy"]
+Waiting = Literal["step", "slow", "export", "copy", "ask"]
 """The actions that need a run."""
 WAITING: tuple[Waiting, ...] = get_args(Waiting)
 
@@ -89,7 +92,8 @@ class LiveController:
         """The recording that is shown in its place."""
         self.settings = self.playback.settings if self.playback is not None else settings
         """What the next live run is made with."""
-        self.presets = prompts.presets(places.assets())
+        self._texts, self._questions = prompts.presets(places.assets()), prompts.questions(places.assets())
+        self._earlier: tuple[Exchange, ...] = ()
         self._engine = engine
         self._preferences = preferences
         self._view = view
@@ -140,10 +144,62 @@ class LiveController:
                 return "There is nothing to copy yet."
             case "export" if self.shown_recording is None:
                 return "There is nothing to export yet. Press r to run."
+            case "ask" if not self.asking:
+                return "Only a target with a chat template is asked; m chooses one."
+            case "ask" if not self._turns():
+                return "There is no answer yet that a next turn could follow."
         return ""
 
     def _complete(self, settings: Settings) -> Settings:
         return replace(settings, prompt=settings.prompt or self.presets[0].text)
+
+    # --- conversations --------------------------------------------------------------------------------
+
+    @property
+    def chats(self) -> bool:
+        """Whether the loaded target has a chat template."""
+        return self.live.pair is not None and self.live.pair.chat
+
+    @property
+    def asking(self) -> bool:
+        """Whether prompts are questions to the target, not texts to continue."""
+        return self.chats and self.settings.prompt_form == "template"
+
+    @property
+    def presets(self) -> list[Preset]:
+        """The prompts to choose from; the first one is what is decoded where nobody chose any."""
+        if not self.chats:
+            return self._texts
+        return [*self._questions, *self._texts] if self.asking else [*self._texts, *self._questions]
+
+    @property
+    def asked(self) -> Asked:
+        """What is decoded, for a dialog that begins anew."""
+        settings = self.shown_settings
+        return Asked(settings.prompt, settings.prompt_form, settings.system)
+
+    @property
+    def next_turn(self) -> Asked:
+        """The conversation on screen, for a dialog that goes on with it."""
+        return Asked("", "template", self.settings.system, self._turns())
+
+    def _turns(self) -> tuple[Exchange, ...]:
+        """The conversation with its last answer; empty before there is one of this machine and hour."""
+        track = self.live.track("sd") or self.live.track("ar")
+        if self.playback is not None or self.live.phase in BUSY or track is None or track.finished is None:
+            return ()
+        if not track.started.chat:
+            return ()
+        return (*self._earlier, Exchange(track.started.prompt, track.finished.text, track.finished.ids))
+
+    def ask(self, asked: Asked) -> None:
+        """Decode what a dialog returned."""
+        settings = replace(self.settings, prompt=asked.prompt, prompt_form=asked.form, system=asked.system)
+        self.change(settings, at_once=True)
+        if self.settings == settings:
+            # The run is yet to begin.
+            self._earlier = asked.earlier
+            self.remember_prompt()
 
     # --- the clock ------------------------------------------------------------------------------------
 
@@ -271,7 +327,7 @@ class LiveController:
         """A live run, shown in place of any recording."""
         self.playback = None
         self.live.run()
-        self._engine.send(self._complete(self.settings).run())
+        self._engine.send(structs.replace(self._complete(self.settings).run(), earlier=self._earlier))
 
     def run_or_pause(self) -> None:
         """Pause or go on; replay after the end; call off while timing."""
@@ -339,7 +395,7 @@ class LiveController:
 
     def remember_prompt(self) -> None:
         """Keep a prompt of the user's own for the editor's list; the presets are there anyway."""
-        if self.settings.prompt not in [preset.text for preset in self.presets]:
+        if self.settings.prompt not in [preset.text for preset in (*self._texts, *self._questions)]:
             remember_prompt(places.history(), self.settings.prompt)
 
     def change(self, settings: Settings, *, at_once: bool = False) -> None:
@@ -365,6 +421,9 @@ class LiveController:
     def _use(self, settings: Settings, *, at_once: bool = False) -> bool:
         """Use ``settings`` from now on; whether that leads to another run."""
         old, self.settings = self.settings, settings
+        if (settings.target, settings.prompt, settings.prompt_form) != (old.target, old.prompt, old.prompt_form):
+            # What another target answered, or what another question followed, is no part of it.
+            self._earlier = ()
         if self.playback is not None and not self._engine.running:
             return False
         self._reload = self._reload or settings.load() != old.load()

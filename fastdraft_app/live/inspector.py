@@ -14,10 +14,11 @@ from fastdraft_app.live.replay import Place, Track
 from fastdraft_app.live.session import BUSY, Session
 from fastdraft_app.live.token_layout import FIRST, TokenMove
 from fastdraft_app.live.token_view import TokenView
-from fastdraft_app.theme.palette import STATES, Marks, marks
+from fastdraft_app.theme.palette import Marks, marks
 from fastdraft_app.widgets.line import TextLine, fields, first_fitting
 from fastdraft_core.events import Candidate, Opinion
 from fastdraft_core.formatting import elide, one_line
+from fastdraft_core.token_states import STATES
 
 TOP = 5
 LABEL = 9

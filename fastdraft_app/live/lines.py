@@ -40,9 +40,19 @@ def setup_line(settings: Settings, pair: PairLoaded | None, width: int, mark: Ma
     )
 
 
-def prompt_line(name: str, prompt: str, width: int, mark: Marks, ascii_only: bool) -> Content:
-    """The prompt's name and its beginning on one line."""
-    head = Content.assemble(("prompt ", "$muted"), name, "   ")
+def prompt_kind(session: Session, asking: bool) -> str:
+    """What the prompt is: the beginning of a text, a question, or a later one of a conversation."""
+    track = session.track("ar")
+    asking = track.started.chat if track is not None else asking
+    if not asking:
+        return "prompt"
+    turn = len(track.started.earlier) + 1 if track is not None else 1
+    return "question" if turn == 1 else f"question {turn}"
+
+
+def prompt_line(kind: str, name: str, prompt: str, width: int, mark: Marks, ascii_only: bool) -> Content:
+    """What kind of prompt it is, its name and its beginning, on one line."""
+    head = Content.assemble((f"{kind} ", "$muted"), name, "   ")
     flat = one_line(prompt.rstrip("\n"), f" {mark.newline} ", " ", ascii_only)
     text = elide(" ".join(flat.split()), max(width - head.cell_length, 0), mark.more)
     return head + Content.styled(text, "$muted")

@@ -27,12 +27,12 @@ from fastdraft_app.live.controller import BUSY_RATE, WAITING, LiveController, Wa
 from fastdraft_app.live.export import EXPORTS, export
 from fastdraft_app.live.gauge_panel import GaugePanel
 from fastdraft_app.live.inspector import Inspector
-from fastdraft_app.live.lines import prompt_line, setup_line, source_line, status_line
+from fastdraft_app.live.lines import prompt_kind, prompt_line, setup_line, source_line, status_line
 from fastdraft_app.live.loading import LoadingCard
-from fastdraft_app.live.prompts import preset_name
+from fastdraft_app.live.prompts import Asked, preset_name
 from fastdraft_app.live.recordings import recording_source
 from fastdraft_app.live.replay import RUN_NAMES, Mode, Place
-from fastdraft_app.live.run_pane import RunPane, ViewChoice, pane_state
+from fastdraft_app.live.run_pane import RunPane, ViewChoice, given_text, pane_state
 from fastdraft_app.live.session import BUSY, Phase, Session
 from fastdraft_app.live.token_layout import TokenMove
 from fastdraft_app.live.token_view import TokenView
@@ -88,6 +88,7 @@ class LiveScreen(Screen[None]):
                 tooltip="draft one token more a block"),
         Binding("d", "draft", "draft", id="live.draft", tooltip="choose a draft"),
         Binding("p", "prompt", "prompt", id="live.prompt", tooltip="choose or write a prompt"),
+        Binding("a", "ask", "ask", id="live.ask", tooltip="ask the next question of the conversation, of a chat target"),
         Binding("i", "inspect", "inspect", id="live.inspect", tooltip="all about one token; arrows choose it, i closes"),
         Binding("v", "view", "view", id="live.view", tooltip="final text, history with what was thrown away, or plain"),
         Binding("r", "restart", "restart", id="live.restart", tooltip="run again; restarts a stopped engine"),
@@ -136,6 +137,7 @@ class LiveScreen(Screen[None]):
         self._clock: Timer | None = None
         self._rate = 0.0
         self._beat = 0
+        self._asking = False
 
     def compose(self) -> ComposeResult:
         """Setup on top, panes, then what explains them."""
@@ -201,6 +203,9 @@ class LiveScreen(Screen[None]):
         self._beat += 1
         self._draw()
         self._set_rate(self.controller.pace)
+        if self._asking is not self.controller.asking:
+            self._asking = self.controller.asking
+            self.refresh_bindings()
 
     def _set_rate(self, rate: float) -> None:
         if rate == self._rate:
@@ -253,7 +258,8 @@ class LiveScreen(Screen[None]):
         line = self._line("setup")
         line.show(setup_line(settings, self.session.pair, line.size.width, mark))
         line, name = self._line("prompt"), preset_name(settings.prompt, self.controller.presets)
-        line.show(prompt_line(name, settings.prompt, line.size.width, mark, self._ascii))
+        asked = prompt_kind(self.session, self.controller.asking)
+        line.show(prompt_line(asked, name, settings.prompt, line.size.width, mark, self._ascii))
         self._draw_source()
         self.query_one(Banner).show(self.session.error, self.session.warning, self.session.hint)
         line = self._line("status")
@@ -373,17 +379,23 @@ class LiveScreen(Screen[None]):
         """Ask for a prompt."""
         from fastdraft_app.live.prompt_screen import PromptScreen
 
-        earlier = read_history(places.history()).prompts
-        dialog = PromptScreen(self.controller.presets, earlier, self.controller.shown_settings.prompt)
-        self.app.push_screen(dialog, self._take_prompt)
+        earlier, controller = read_history(places.history()).prompts, self.controller
+        self.app.push_screen(PromptScreen(controller.asked, controller.presets, earlier, controller.chats), self._ask)
 
-    def _take_prompt(self, prompt: str | None) -> None:
-        if prompt is not None:
-            self._change(replace(self.controller.settings, prompt=prompt), at_once=True)
-            self.controller.remember_prompt()
+    def action_ask(self) -> None:
+        """Ask for the next question of the conversation."""
+        from fastdraft_app.live.prompt_screen import PromptScreen
 
-    def _change(self, settings: Settings, *, at_once: bool = False) -> None:
-        self.controller.change(settings, at_once=at_once)
+        if not self._hindered("ask"):
+            self.app.push_screen(PromptScreen(self.controller.next_turn), self._ask)
+
+    def _ask(self, asked: Asked | None) -> None:
+        if asked is not None:
+            self.controller.ask(asked)
+            self._tick()
+
+    def _change(self, settings: Settings) -> None:
+        self.controller.change(settings)
         self._tick()
 
     # --- files ----------------------------------------------------------------------------------------
@@ -469,9 +481,11 @@ class LiveScreen(Screen[None]):
             self._tick()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """The arrows move the inspector's cursor while there is one, else they scroll."""
+        """The arrows move the inspector's cursor while there is one, else they scroll; only a chat target is asked."""
         if action == "move":
             return self._inspector.place is not None
+        if action == "ask":
+            return self.controller.asking
         return super().check_action(action, parameters)
 
     @on(TokenView.TokenPicked, "#sd-tokens")
@@ -507,7 +521,7 @@ class LiveScreen(Screen[None]):
         track = self.session.track(mode)
         if self._hindered("copy") or track is None:
             return
-        text = track.started.prompt + track.text(self.session.visible_steps(mode))
+        text = given_text(track.started, self._marks) + track.text(self.session.visible_steps(mode))
         copy(self, safe(text), f"the {RUN_NAMES[mode]} text")
 
     def action_copy_text(self) -> None:

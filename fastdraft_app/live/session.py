@@ -24,7 +24,7 @@ from fastdraft_core.events import (
     RunStarted,
     cache_bound,
 )
-from fastdraft_core.formatting import percent
+from fastdraft_core.formatting import context_room, percent
 
 
 class Phase(Enum):
@@ -99,9 +99,19 @@ class Session:
         """That speculation is off because nobody asked for it, and how to turn it on; or nothing."""
         if self.resting:
             return RESTING
+        if room := self._room():
+            return room
         if self.pair is None or self.speculating or self.pair.draft_problem:
             return ""
         return "Speculation is off: no draft was chosen. Press d for one."
+
+    def _room(self) -> str:
+        """That the context does not hold as many new tokens as were asked for; or nothing."""
+        track = self.track("ar")
+        if self.pair is None or track is None:
+            return ""
+        started = track.started
+        return context_room(started.prompt_tokens, started.max_new_tokens, self.pair.target.context_length)
 
     @property
     def speculating(self) -> bool:

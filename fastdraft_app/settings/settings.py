@@ -20,6 +20,8 @@ OFF = "off"
 """The draft of a session without speculation."""
 AUTO = "auto"
 Runtime = Literal["auto", "torch", "openvino"]
+PromptForm = Literal["template", "plain"]
+"""How a prompt is put to a target with a chat template: as a question, or as the beginning of a text."""
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 GROUPS = ("pair", "decoding", "sweep", "machine", "screen", "files")
 """In the order of the settings screen and of ``--help``."""
@@ -41,6 +43,10 @@ class Settings:
     draft: Annotated[str, _in("pair", "a model folder, a hub id, demo:XS, demo:S, demo:M, or off")] = "demo:S"
 
     prompt: Annotated[str, _in("decoding", "what to continue; empty: the first bundled prompt")] = ""
+    prompt_form: Annotated[
+        PromptForm, _in("decoding", "what a chat target gets: a question in its template, or plain text to continue")
+    ] = "template"
+    system: Annotated[str, _in("decoding", "system prompt of a chat target; empty: its template's own")] = ""
     gamma: Annotated[int, _in("decoding", "tokens drafted a block", *GAMMA_RANGE)] = 4
     temperature: Annotated[float, _in("decoding", "sampling temperature; 0 is greedy", 0, 10)] = 0.0
     top_k: Annotated[int, _in("decoding", "sample from the k most probable tokens; 0: all", 0, 1_000_000)] = 0
@@ -130,6 +136,8 @@ class Settings:
             top_p=self.top_p,
             seed=self.seed,
             max_new_tokens=self.length,
+            chat=None if self.prompt_form == "template" else False,
+            system=self.system,
         )
 
     def as_recorded(self, load: Load, run: Run) -> Settings:
@@ -147,6 +155,8 @@ class Settings:
                 "kv_precision": load.kv_precision or AUTO,
                 "threads": load.threads,
                 "prompt": run.prompt,
+                "prompt_form": "plain" if run.chat is False else "template",
+                "system": run.system,
                 "gamma": run.gamma,
                 "temperature": run.temperature,
                 "top_k": run.top_k,

@@ -80,6 +80,7 @@ def main() -> None:
         sys.exit(1)
     from fastdraft_core.cli import (  # noqa: F401 - they register themselves
         bench,
+        chat,
         doctor,
         download,
         export,

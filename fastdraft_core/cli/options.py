@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +32,14 @@ Temperature = Annotated[float, typer.Option(min=0.0, help="Sampling temperature;
 TopK = Annotated[int, typer.Option(min=0, help="Keep the k most probable tokens; 0 keeps all.")]
 TopP = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="Keep the smallest set with this probability; 1 keeps all.")
+]
+Gamma = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Drafted tokens a block; default: the best of a kept sweep of this pair, else 4.",
+        show_default=False,
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="Fixes every random number.")]
 Length = Annotated[int, typer.Option(min=1, help="New tokens.")]
@@ -114,6 +123,19 @@ def load_pair(target: str, draft: str, load: LoadOptions) -> Pair:
     )
     say_runtime(pair)
     return pair
+
+
+def calibrated_gamma(target: str, draft: str, temperature: float, load: LoadOptions) -> int:
+    """The fastest gamma of a kept sweep of this pair, told on stderr with where it comes from; else the usual one."""
+    from fastdraft_core.cli import talk
+    from fastdraft_core.machine.cpu import cpu_name
+    from fastdraft_core.models.catalog import lasting
+    from fastdraft_core.results.advice import calibrated_gamma as advised
+
+    found = advised(lasting(target), lasting(draft), temperature, cpu_name(), asdict(load))
+    if found.words:
+        talk.print(found.words)
+    return found.gamma
 
 
 def with_trust(settings: list[str] | None, trust: bool) -> list[str]:

@@ -23,9 +23,10 @@ from fastdraft_core.events import Event, Progress
 from fastdraft_core.machine.devices import choose_threads
 from fastdraft_core.metrics import Cost
 from fastdraft_core.models.catalog import parse_name
+from fastdraft_core.models.conversation import Conversation, conversation_ids, end_of_turn
 from fastdraft_core.models.draft_vocab import head_ids
 from fastdraft_core.models.folders import load_generation_config, load_tokenizer, local_folder
-from fastdraft_core.models.prompt_ids import chat_ids, text_ids
+from fastdraft_core.models.prompt_ids import text_ids
 from fastdraft_core.models.tokens import known_ids, refuse_ids
 from fastdraft_core.runtimes.base import Runtime
 from fastdraft_core.runtimes.prompt import PREFILL_CHUNK
@@ -76,9 +77,18 @@ class Pair:
             draft.kv_bytes_per_token if draft else 0,
         )
 
+    @property
+    def chats(self) -> bool:
+        """Whether the target has a chat template, and so is asked rather than continued."""
+        return bool(getattr(self.tokenizer, "chat_template", None))
+
+    def given(self, prompt: str, *, chat: bool | None = None) -> str | Conversation:
+        """``prompt`` as the question of a conversation if ``chat``, or if it is None and there is a template; else as it is."""
+        return Conversation(prompt) if chat or (chat is None and self.chats) else prompt
+
     def request(
         self,
-        prompt: str,
+        prompt: str | Conversation,
         *,
         max_new_tokens: int,
         sampling: Sampling,
@@ -86,7 +96,7 @@ class Pair:
         chat: bool | None = None,
         ignore_stops: bool = False,
     ) -> Request:
-        """A request for the text ``prompt``; see ``encode`` for ``chat``."""
+        """A request for a text or a conversation; see ``encode`` for ``chat``."""
         stops = frozenset[int]() if ignore_stops else self.stops
         return Request(self.encode(prompt, chat=chat), max_new_tokens, sampling, stops, seed)
 
@@ -127,7 +137,7 @@ class Pair:
     def events(
         self,
         mode: str,
-        prompt: str,
+        prompt: str | Conversation,
         request: Request,
         gamma: int,
         cancelled: Callable[[], bool] = lambda: False,
@@ -144,7 +154,7 @@ class Pair:
         witness = Witness(request.sampling, Pieces(self.tokenizer))
         return map(witness.describe, events(self.decode(mode, request, gamma, witness), description, cancelled))
 
-    def encode(self, prompt: str, *, chat: bool | None = None) -> list[int]:
+    def encode(self, prompt: str | Conversation, *, chat: bool | None = None) -> list[int]:
         """Ids of a prompt that leaves room in the target's context; see ``ids``.
 
         Raises:
@@ -153,23 +163,27 @@ class Pair:
         ids = self.ids(prompt, chat=chat)
         refuse_ids(ids, self.tokenizer, self.target.card.vocab_size, self.target.card.name)
         if len(ids) >= self.target.context_length:
+            talk = isinstance(prompt, Conversation) and prompt.earlier
             raise FastdraftError(
-                f"The prompt has {len(ids)} tokens and {self.target.card.name} a context of "
-                f"{self.target.context_length}. Shorten the prompt."
+                f"The {'conversation' if talk else 'prompt'} has {len(ids)} tokens and {self.target.card.name} a context of "
+                f"{self.target.context_length}. {'Begin a new one' if talk else 'Shorten the prompt'}."
             )
         return ids
 
-    def ids(self, prompt: str, *, chat: bool | None = None) -> list[int]:
-        """Ids of a prompt of any length, inside the chat template if ``chat``, or if it is None and there is one.
+    def ids(self, prompt: str | Conversation, *, chat: bool | None = None) -> list[int]:
+        """Ids of a prompt of any length; a text stands inside the chat template if ``chat``, or if it is None and there is one.
 
         Raises:
             FastdraftError: nothing is left to continue, or the chat template cannot be applied.
         """
-        template = getattr(self.tokenizer, "chat_template", None)
-        if chat and not template:
-            raise FastdraftError(f"{self.target.card.name} has no chat template; leave --chat out.")
-        if template and chat is not False:
-            return chat_ids(self.tokenizer, prompt, self.target.card.name)
+        if isinstance(prompt, str):
+            prompt = self.given(prompt, chat=chat)
+        if isinstance(prompt, Conversation):
+            if not self.chats:
+                raise FastdraftError(
+                    f"{self.target.card.name} has no chat template, so its text can only be continued."
+                )
+            return conversation_ids(self.tokenizer, prompt, self.target.card.name)
         ids = text_ids(self.tokenizer, prompt)
         if not ids:
             raise FastdraftError("The prompt is empty; give some text to continue.")
@@ -206,7 +220,7 @@ def load_pair(
         raise FastdraftError(
             f"{target} scores {first.vocab_size} ids and {draft} {second.vocab_size}; a draft must score every id of its target."
         )
-    stops = stop_ids(source.folder, tokenizer, trust)
+    stops = stop_ids(source.folder, tokenizer, trust) | end_of_turn(tokenizer)
     threads, seconds = choose_threads(options.threads), time.perf_counter() - started
     return Pair(first, second, tokenizer, stops, threads, seconds, loaded.runtime, loaded.reason)
 

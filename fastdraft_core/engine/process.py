@@ -44,6 +44,7 @@ from fastdraft_core.machine.devices import this_machine
 if TYPE_CHECKING:
     from fastdraft_core.decoding.records import Request
     from fastdraft_core.engine.pair import Pair
+    from fastdraft_core.models.conversation import Conversation
 
 _log = logging.getLogger("fastdraft.engine")
 _CALIBRATION_TOKENS = 48
@@ -155,6 +156,7 @@ class Engine:
                 runtime_reason=pair.runtime_reason,
                 threads=pair.threads,
                 seconds=pair.seconds,
+                chat=pair.chats,
             )
         )
         if kept := kept_peak_bandwidth():
@@ -198,16 +200,18 @@ class Engine:
         pair = self._pair
         if pair is None:
             raise FastdraftError("No model is loaded.")
+        prompt = _prompt(pair, command)
         request = pair.request(
-            command.prompt,
+            prompt,
             max_new_tokens=command.max_new_tokens,
             sampling=Sampling(command.temperature, command.top_k, command.top_p),
             seed=command.seed,
+            chat=command.chat,
         )
         finished: dict[str, RunFinished] = {}
         for mode in ("ar", "sd") if pair.draft else ("ar",):
             self._prepare(pair, mode, request, command.gamma, cancelled)
-            for event in pair.events(mode, command.prompt, request, command.gamma, cancelled, inspect=True):
+            for event in pair.events(mode, prompt, request, command.gamma, cancelled, inspect=True):
                 self.emit(event)
                 if isinstance(event, RunFinished):
                     finished[mode] = event
@@ -221,6 +225,16 @@ class Engine:
         if not self._peak_measured and not cancelled():
             self._peak_measured = True
             self._report_peak(pair, measured_peak_bandwidth())
+
+
+def _prompt(pair: Pair, command: Run) -> str | Conversation:
+    """What is decoded: a text to be continued, or a conversation to be answered."""
+    from fastdraft_core.models.conversation import Conversation
+
+    prompt = pair.given(command.prompt, chat=command.chat)
+    if isinstance(prompt, Conversation):
+        return replace(prompt, earlier=command.earlier, system=command.system)
+    return prompt
 
 
 def compare(pair: Pair, request: Request, gamma: int, ar: RunFinished, sd: RunFinished) -> Compared:

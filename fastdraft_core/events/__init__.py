@@ -12,7 +12,7 @@ import msgspec
 
 from fastdraft_core.events.base import Event
 from fastdraft_core.events.checking import Check, CheckStatus
-from fastdraft_core.events.commands import Cancel, Load, Quit, Run
+from fastdraft_core.events.commands import Cancel, Exchange, Load, Quit, Run
 from fastdraft_core.events.decoding import (
     Block,
     Candidate,
@@ -84,6 +84,7 @@ __all__ = [
     "Detail",
     "Evaluated",
     "Event",
+    "Exchange",
     "Failed",
     "FirstToken",
     "Glanced",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from fastdraft_core.events.base import Event
+from fastdraft_core.events.commands import Exchange
 
 
 class Candidate(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -87,7 +88,11 @@ class Block(Event, frozen=True):
 
 
 class RunStarted(Event, frozen=True):
-    """A run begins: ``mode`` is ``ar`` or ``sd``; ``prompt_tokens`` counts the prompt's ids."""
+    """A run begins: ``mode`` is ``ar`` or ``sd``; ``prompt_tokens`` counts the prompt's ids.
+
+    With ``chat`` they are those of a conversation, in the target's chat template: ``prompt`` is the last question, asked after
+    the turns ``earlier``, and what follows is its answer. Else ``prompt`` is the beginning of the text itself.
+    """
 
     mode: str
     prompt: str
@@ -98,6 +103,8 @@ class RunStarted(Event, frozen=True):
     top_p: float
     seed: int
     max_new_tokens: int
+    chat: bool = False
+    earlier: tuple[Exchange, ...] = ()
 
 
 class FirstToken(Event, frozen=True):

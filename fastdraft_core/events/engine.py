@@ -50,7 +50,8 @@ class PairLoaded(Event, frozen=True):
     """Target and draft are in memory and their vocabularies agree, id by id.
 
     ``draft`` is absent when speculation is off; ``draft_problem`` then says why, if it was asked for.
-    ``runtime`` is ``torch`` or ``openvino``; ``runtime_reason`` says why, where nobody chose it.
+    ``runtime`` is ``torch`` or ``openvino``; ``runtime_reason`` says why, where nobody chose it. ``chat`` is whether the target
+    has a chat template, and so is asked rather than continued.
     """
 
     target: ModelCard
@@ -60,6 +61,7 @@ class PairLoaded(Event, frozen=True):
     threads: int
     seconds: float
     runtime_reason: str = ""
+    chat: bool = False
 
 
 class NearTie(msgspec.Struct, frozen=True, kw_only=True):

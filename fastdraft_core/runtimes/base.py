@@ -78,6 +78,13 @@ class Runtime(Protocol):
         """
         ...
 
+    def adopt(self, ids: list[int]) -> None:
+        """Have the next prompt go on from ``ids``, which the cache holds, as far as it begins with them.
+
+        So an answer is not read again for the turn after it. Logits may then round otherwise than after a prompt that was read anew.
+        """
+        ...
+
     def forward(self, ids: list[int]) -> torch.Tensor:
         """Read ``ids`` after what is cached; float32 logits ``[len(ids), V]``, one row after each.
 

@@ -18,7 +18,8 @@ class PromptCache:
     """The prompt that the cache of a runtime begins with.
 
     Passes begin at multiples of the chunk, whatever was read before: so what they give has the same bits whether the passes before
-    were kept or made again. For that reason tokens that were decoded are read again where they come back in a prompt.
+    were kept or made again. For that reason tokens that were decoded are read again where they come back in a prompt, unless somebody
+    adopts them.
 
     ``read`` reads ids after what is cached and returns float32 logits ``[V]`` after the last one; ``keep`` forgets all but the first
     tokens; ``wait`` waits for a device that works on its own.
@@ -36,6 +37,13 @@ class PromptCache:
         self._chunk = PREFILL_CHUNK
         self._seconds: list[float] = []
         self._logits: torch.Tensor | None = None
+        # Adopted tokens serve one prompt; what is read behind them, in passes that begin anywhere, serves no other.
+        self._adopted = self._mixed = False
+
+    def adopt(self, ids: list[int]) -> None:
+        """The cache holds ``ids``, decoded ones included, and the next prompt may begin with any number of them."""
+        self._ids, self._seconds, self._logits = list(ids), [], None
+        self._adopted = self._mixed = True
 
     def forget(self, length: int) -> None:
         """The runtime keeps its first ``length`` tokens alone."""
@@ -57,6 +65,7 @@ class PromptCache:
         # What was decoded after the prompt goes too.
         self._keep(known)
         self._chunk = chunk
+        self._adopted, self._mixed = False, self._mixed and known > 0
         self.kept = Kept(known, sum(self._seconds))
         yield known
         for begin in range(known, len(ids), chunk):
@@ -78,7 +87,10 @@ class PromptCache:
             (i for i, (a, b) in enumerate(zip(ids, self._ids, strict=False)) if a != b), min(len(ids), len(self._ids))
         )
         # The last pass gives the logits, so it is made in any case.
-        return min(same, len(ids) - 1) // chunk * chunk
+        same = min(same, len(ids) - 1)
+        if self._mixed:
+            return same if self._adopted else 0
+        return same // chunk * chunk
 
     def _cut(self, length: int) -> None:
         del self._ids[length:]

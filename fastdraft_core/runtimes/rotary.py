@@ -99,6 +99,10 @@ class SwitchingRuntime:
         chunk = self._begin(ids)
         return self._inner.reading(ids, chunk)
 
+    def adopt(self, ids: list[int]) -> None:
+        """Have the next prompt go on from ``ids``, as far as it begins with them and takes the same factors."""
+        self._inner.adopt(ids)
+
     def forward(self, ids: list[int]) -> torch.Tensor:
         """Read ``ids`` after what is cached; float32 logits ``[len(ids), V]``, each with the factors of its own length."""
         check_room(self, self.length + len(ids))

@@ -74,6 +74,9 @@ class TableRuntime:
         self.prefill(ids)
         yield len(ids)
 
+    def adopt(self, ids: list[int]) -> None:
+        """It would be read again anyway."""
+
     def forward(self, ids: list[int]) -> torch.Tensor:
         """Logits after each of ``ids``."""
         assert ids, "a pass reads at least one token"

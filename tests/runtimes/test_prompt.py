@@ -151,3 +151,19 @@ def test_only_what_is_not_there_is_read() -> None:
     prompt.forget(1)
     prompt.logits([1, 2, 3, 9], 2)
     assert given[5:] == [[1, 2], [3, 9]], "a pass that was cut into is made again"
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_adopted_tokens_serve_the_next_prompt_and_no_other(runtime: str) -> None:
+    """A conversation goes on from what was decoded; a prompt after it is read anew, to the bit as ever."""
+    used, fresh = (subject_of(runtime, "llama", number) for number in (2, 3))
+    prompt, answer, question = ids_like(1, 9), ids_like(2, 5), ids_like(3, 7)
+    used.prefill(prompt)
+    used.forward(answer)
+    used.adopt([*prompt, *answer])
+    turn = used.prefill([*prompt, *answer, *question])
+    assert used.kept.tokens == len(prompt) + len(answer)
+    torch.testing.assert_close(turn, fresh.prefill([*prompt, *answer, *question]), atol=1e-4, rtol=1e-4)
+    other = [*prompt, *answer, *ids_like(4, 3)]
+    assert torch.equal(used.prefill(other), fresh.prefill(other))
+    assert used.kept.tokens == 0

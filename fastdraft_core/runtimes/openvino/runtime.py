@@ -72,6 +72,11 @@ class OpenVinoRuntime:
         check_room(self, len(ids))
         return self._prompt.reading(ids, chunk or self._passes.prefill_chunk)
 
+    def adopt(self, ids: list[int]) -> None:
+        """Have the next prompt go on from ``ids``, which the cache holds, as far as it begins with them."""
+        assert len(ids) == self.length, f"{len(ids)} tokens of {self.length} in the cache"
+        self._prompt.adopt(ids)
+
     def forward(self, ids: list[int]) -> torch.Tensor:
         """Read ``ids`` after what is cached; float32 logits ``[len(ids), V]``."""
         return self._read(ids, keep=len(ids))
