@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from fastdraft_app.client.command import Outcome, fastdraft, last_words
-from fastdraft_core import places
-
-
-def output_folder(name: str) -> Path:
-    """Where the IR of the model or job called ``name`` is written."""
-    short = re.sub(r"[^A-Za-z0-9.]+", "-", name.rstrip("/")).strip("-.")[-60:]
-    return places.exports() / f"{short}-int8-ov"
 
 
 async def convert(model: str, output: Path, target: str = "") -> Outcome:

@@ -85,6 +85,7 @@ def main() -> None:
         export,
         generate,
         jobs,
+        models,
         preview,
         record,
         results,

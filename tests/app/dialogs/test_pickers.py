@@ -13,9 +13,9 @@ from textual.widgets import OptionList
 from fastdraft_app.dialogs import choices
 from fastdraft_app.dialogs.choices import Choice, ChoiceGroup, file_source, model_source
 from fastdraft_app.dialogs.picker import PickerScreen
-from fastdraft_app.history import read_history, remember_models, remember_prompt
 from fastdraft_app.live.session import Phase
 from fastdraft_core import places
+from fastdraft_core.history import read_history, remember_models, remember_prompt
 from tests.app.conftest import MakeApp
 from tests.app.helpers import live, wait_for
 

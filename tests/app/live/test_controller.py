@@ -11,7 +11,6 @@ from time import monotonic
 import pytest
 
 from fastdraft_app.client.engine import EngineClient
-from fastdraft_app.history import read_history
 from fastdraft_app.live.controller import BUSY_RATE, WAITING, LiveController
 from fastdraft_app.live.recordings import Recorder
 from fastdraft_app.live.session import REPLAY, Phase
@@ -20,6 +19,7 @@ from fastdraft_app.settings.settings import Changes
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Cancel, Command, Load, Run
+from fastdraft_core.history import read_history
 from fastdraft_core.recordings import read_recording
 from tests.app.helpers import RECORDING, SLOW, fake_command
 from tests.app.sweeps import swept
