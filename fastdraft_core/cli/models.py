@@ -25,10 +25,10 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 @models.callback(invoke_without_command=True)
-def alone(context: typer.Context) -> None:
+def alone(context: typer.Context, json: options.Json = False) -> None:
     """List the models of this machine, say what fits what, convert and delete them; without a command: list."""
     if context.invoked_subcommand is None:
-        list_models(checkpoints=False, published=False, json=False)
+        list_models(checkpoints=False, published=False, json=json)
 
 
 @models.command("list")

@@ -11,7 +11,15 @@ from typing import TypeVar
 import msgspec
 
 from fastdraft_core.events.base import Event
-from fastdraft_core.events.checking import Check, CheckStatus
+from fastdraft_core.events.checking import (
+    Check,
+    CheckStatus,
+    GreedyChecked,
+    LawChecked,
+    Parting,
+    RuntimeChecked,
+    Verified,
+)
 from fastdraft_core.events.commands import Cancel, Load, Quit, Run
 from fastdraft_core.events.decoding import (
     Block,
@@ -87,8 +95,10 @@ __all__ = [
     "Failed",
     "FirstToken",
     "Glanced",
+    "GreedyChecked",
     "JobEnded",
     "JobStarted",
+    "LawChecked",
     "Load",
     "Machine",
     "Message",
@@ -97,6 +107,7 @@ __all__ = [
     "NearTie",
     "Opinion",
     "PairLoaded",
+    "Parting",
     "PeakBandwidth",
     "Planned",
     "PlannedStage",
@@ -113,6 +124,7 @@ __all__ = [
     "RunMetrics",
     "RunStarted",
     "RunTotals",
+    "RuntimeChecked",
     "Sampled",
     "Scored",
     "StageAcceptance",
@@ -130,6 +142,7 @@ __all__ = [
     "Tokenized",
     "Turn",
     "TurnMeasured",
+    "Verified",
     "cache_bound",
     "decode_command",
     "decode_message",
@@ -175,6 +188,10 @@ Message = (
     | SweepVerdict
     | SweepFinished
     | Check
+    | RuntimeChecked
+    | GreedyChecked
+    | LawChecked
+    | Verified
 )
 Command = Load | Run | Cancel | Quit
 

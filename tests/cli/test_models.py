@@ -47,7 +47,7 @@ def test_the_list_is_that_of_the_screen(cli: Cli, here: Path) -> None:
     code, out, _ = cli("models")
     assert code == 0
     assert all(name in out for name in (str(here / "target"), "other-int8-ov", "owner/model", "20.0k"))
-    found = listed(cli("models", "list", "--json")[1])
+    found = listed(cli("models", "--json")[1])
     assert [(one["place"], one["parameters"]) for one in found] == [
         ("folders", 900),
         ("folders", 20_000),

@@ -16,7 +16,7 @@ from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Evaluated, Progress, StageFinished, Step
 from fastdraft_core.jobs.run import run_job
 from fastdraft_core.training import trackers
-from fastdraft_core.training.recipe import parse_recipe
+from fastdraft_core.training.recipe import load_recipe
 from tests.commands import Cli
 from tests.jobs.tiny import tiny_recipe, write_world
 
@@ -109,7 +109,7 @@ def test_a_library_that_is_missing_is_one_sentence(cli: Cli, monkeypatch: pytest
     assert "pip install trackio" in err
     assert cli("jobs", "--json")[1] == ""
     with pytest.raises(FastdraftError, match="log_with"):
-        parse_recipe({"name": "x", "model": {}, "log_with": ["mlflow"]}, "test")
+        load_recipe("demo-tiny", ['log_with=["mlflow"]'])
 
 
 def read_scalars(folder: Path) -> dict[str, dict[int, float]]:
