@@ -56,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
             told = json.loads(asked)
             name = f"{told['organization']}/{told['name']}"
             self.hub.models.setdefault(name, {})
-            self.hub.private.setdefault(name, told["private"])
+            self.hub.private.setdefault(name, told["visibility"] == "private")
             self._json({"url": f"{self.hub.url}/{name}"})
         elif path.endswith("/preupload/main"):
             files = [

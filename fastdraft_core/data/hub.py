@@ -50,7 +50,12 @@ def hub_rows(source: TextSource) -> Iterator[tuple[str, Any]]:
     refuse_ids(source)
     try:
         rows = datasets.load_dataset(
-            source.hub, source.config, split=source.split, revision=source.revision, streaming=True
+            source.hub,
+            source.config,
+            data_files=source.files or None,
+            split=source.split,
+            revision=source.revision,
+            streaming=True,
         )
         for row in rows:
             yield f"A row of {source.hub}", row

@@ -44,7 +44,8 @@ def push(folder: Path, name: str, *, public: bool = False) -> str:
     try:
         made = api.create_repo(name, private=not public, exist_ok=True)
         api.upload_folder(repo_id=name, folder_path=folder, commit_message="Export by fastdraft")
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:
+        # Of a broken connection the hub's library lets through the errors of the one below it.
         raise FastdraftError(_words(folder, name, error)) from error
     return str(made)
 
