@@ -16,6 +16,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
+from textual.worker import get_current_worker
 
 from fastdraft_app.client.jobs import JobsClient
 from fastdraft_app.dialogs.confirm import ConfirmScreen
@@ -134,7 +135,8 @@ class ModelsScreen(Screen[None]):
             )
         except OSError as error:
             problem = f"The models cannot be read ({error.strerror or error})."
-        self.post_message(self.ShelfRead(models, acceptance, problem))
+        if not get_current_worker().is_cancelled:
+            self.post_message(self.ShelfRead(models, acceptance, problem))
 
     @on(ShelfRead)
     def _show(self, event: ShelfRead) -> None:
