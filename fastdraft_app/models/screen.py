@@ -75,8 +75,10 @@ class ModelsScreen(Screen[None]):
         acceptance: KnownAcceptance
         problem: str = ""
 
-    def __init__(self, jobs: JobsClient, *, ascii_only: bool) -> None:
+    def __init__(self, jobs: JobsClient, trusted: Callable[[], bool], *, ascii_only: bool) -> None:
+        """``trusted`` says whether code that comes with models may run."""
         super().__init__()
+        self._trusted = trusted
         self._jobs = jobs
         self._ascii = ascii_only
         self._marks = marks(ascii_only)
@@ -267,7 +269,8 @@ class ModelsScreen(Screen[None]):
         self._with_model(self._convert)
 
     def _convert(self, model: ShelfModel) -> None:
-        export(self.app, model.name, model.name, export_folder(model.name), then=self.action_read)
+        output, trusted = export_folder(model.name), self._trusted()
+        export(self.app, model.name, model.name, output, trusted=trusted, then=self.action_read)
 
     def action_delete(self) -> None:
         """Ask, then delete."""
