@@ -134,7 +134,11 @@ class FastdraftApp(GuardedApp):
     def _models(self) -> Screen[None]:
         from fastdraft_app.models.screen import ModelsScreen
 
-        return ModelsScreen(self.jobs, ascii_only=self.preferences.current.ascii)
+        return ModelsScreen(
+            self.jobs,
+            lambda: self.preferences.current.trust_remote_code,
+            ascii_only=self.preferences.current.ascii,
+        )
 
     def _system(self) -> Screen[None]:
         from fastdraft_app.system.screen import SystemScreen

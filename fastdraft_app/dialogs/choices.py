@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
 
-from fastdraft_app.history import read_history
 from fastdraft_app.settings.settings import OFF
-from fastdraft_core import places
 from fastdraft_core.formatting import count
+from fastdraft_core.history import folders_used
 from fastdraft_core.models.catalog import (
     DEMO,
     ModelEntry,
     bundled_models,
     cached_models,
+    expanded,
     llama_cpp_models,
     lm_studio_models,
     models_in,
@@ -148,17 +147,6 @@ def _used_before() -> list[ModelEntry]:
     return list(chain.from_iterable(map(models_in, folders_used())))
 
 
-def folders_used() -> list[Path]:
-    """The folders in which the models lie that were given as folders before. Reads the disk."""
-    found: dict[Path, None] = {}
-    for name in read_history(places.history()).models:
-        with suppress(OSError):
-            path = expanded(name).absolute()
-            if path.exists():
-                found[path.parent] = None
-    return list(found)
-
-
 def matching(groups: list[ChoiceGroup], typed: str) -> list[ChoiceGroup]:
     """The rows whose titles hold every word that is typed."""
     words = typed.lower().split()
@@ -199,11 +187,3 @@ def _entries(folder: Path) -> Iterable[os.DirEntry[str]]:
 
 def _is_path(typed: str) -> bool:
     return "/" in typed
-
-
-def expanded(name: str) -> Path:
-    """``name`` as a path, with the home of ``~`` where that is known."""
-    try:
-        return Path(name).expanduser()
-    except RuntimeError:
-        return Path(name)

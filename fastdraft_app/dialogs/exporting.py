@@ -13,9 +13,19 @@ from fastdraft_app.client.convert import convert
 
 
 def export(
-    app: App[None], name: str, model: str, output: Path, *, target: str = "", then: Callable[[], object]
+    app: App[None],
+    name: str,
+    model: str,
+    output: Path,
+    *,
+    target: str = "",
+    trusted: bool = False,
+    then: Callable[[], object],
 ) -> None:
-    """Write an int8 IR of ``model`` to ``output`` in a process of its own; ``then`` is called when it has ended."""
+    """Write an int8 IR of ``model`` to ``output`` in a process of its own; ``then`` is called when it has ended.
+
+    Code that comes with a ``trusted`` model is run.
+    """
     if output.exists():
         app.notify(f"{output} is there already; delete that first.", severity="warning", markup=False)
         return
@@ -23,7 +33,7 @@ def export(
 
     async def work() -> None:
         try:
-            outcome = await convert(model, output, target)
+            outcome = await convert(model, output, target, trusted=trusted)
         except OSError as error:
             outcome = Outcome(False, f"The converter could not be started ({error}).")
         title = "Exported" if outcome.done else "Not exported"

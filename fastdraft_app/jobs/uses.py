@@ -10,7 +10,6 @@ from typing import Literal
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from fastdraft_app.client.convert import output_folder
 from fastdraft_app.client.file_manager import open_folder
 from fastdraft_app.client.jobs import Action, act
 from fastdraft_app.dialogs.confirm import ConfirmScreen
@@ -21,6 +20,7 @@ from fastdraft_app.terminal.clipboard import copy
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.formatting import in_bytes
 from fastdraft_core.jobs.view import JobView
+from fastdraft_core.models.local_models import export_folder
 
 Use = Literal["live", "sweep", "export", "open", "copy"]
 """With its newest model: run it live, sweep it, export it; with its folder: open it, copy its path."""
@@ -46,7 +46,7 @@ def use(screen: Screen[None], view: JobView, how: Use) -> None:
         told = f"Job {view.name} has no checkpoint yet; the first comes minutes after the first step."
         screen.notify(told, severity="warning", markup=False)
     elif how == "export":
-        export(screen.app, view.name, str(view.model), output_folder(view.name), target=view.target, then=bool)
+        export(screen.app, view.name, str(view.model), export_folder(view.name), target=view.target, then=bool)
     else:
         _go(screen, view, view.model, how)
 

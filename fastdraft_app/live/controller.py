@@ -18,7 +18,6 @@ from typing import Literal, Protocol, get_args
 from msgspec import structs
 
 from fastdraft_app.client.engine import EngineClient, EngineStopped
-from fastdraft_app.history import read_history, remember_models, remember_prompt
 from fastdraft_app.live import prompts, recordings
 from fastdraft_app.live.gamma import CalibratedGamma
 from fastdraft_app.live.playback import Playback
@@ -29,6 +28,7 @@ from fastdraft_app.settings.settings import OFF, Changes, Settings
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Cancel, Exchange, Machine, Message, PairLoaded
+from fastdraft_core.history import read_history, remember_models, remember_prompt
 from fastdraft_core.models.catalog import DEMO, demo_drafts
 from fastdraft_core.recordings import Recorded, read_recording
 

@@ -21,7 +21,6 @@ from fastdraft_app.client.engine import EngineClient
 from fastdraft_app.dialogs.choices import Source, model_source
 from fastdraft_app.dialogs.exporting import save
 from fastdraft_app.dialogs.picker import PickerScreen
-from fastdraft_app.history import read_history
 from fastdraft_app.live.block_strip import BlockStrip, legend
 from fastdraft_app.live.controller import BUSY_RATE, WAITING, LiveController, Waiting
 from fastdraft_app.live.export import EXPORTS, export
@@ -47,6 +46,7 @@ from fastdraft_app.widgets.line import TextLine
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.formatting import safe
+from fastdraft_core.history import read_history
 from fastdraft_core.recordings import Recorded
 
 GAUGE_RATE = 8.0

@@ -42,6 +42,14 @@ class Settings:
     target: Annotated[str, _in("pair", "a model folder, a hub id, or demo (the bundled target)")] = "demo"
     draft: Annotated[str, _in("pair", "a model folder, a hub id, demo:XS, demo:S, demo:M, or off")] = "demo:S"
 
+    trust_remote_code: Annotated[
+        bool,
+        _in(
+            "pair",
+            "run Python code that comes WITH a model; it can do here whatever you can. Only while all models loaded are ones you trust",
+        ),
+    ] = False
+
     prompt: Annotated[str, _in("decoding", "what to continue; empty: the first bundled prompt")] = ""
     prompt_form: Annotated[
         PromptForm, _in("decoding", "what a chat target gets: a question in its template, or plain text to continue")
@@ -124,6 +132,7 @@ class Settings:
             draft_weights=self.draft_weights,
             kv_precision="" if self.kv_precision == AUTO else self.kv_precision,
             threads=self.threads,
+            trust_remote_code=self.trust_remote_code,
         )
 
     def run(self) -> Run:
@@ -141,7 +150,7 @@ class Settings:
         )
 
     def as_recorded(self, load: Load, run: Run) -> Settings:
-        """These settings with the pair and the run of a recording."""
+        """These settings with the pair and the run of a recording; whether code of models may run is not a recording's to say."""
         return self.with_changes(
             {
                 "target": load.target,

@@ -57,7 +57,7 @@ def new_sweep(settings: Settings) -> list[str]:
     }
     drafts = [f"--draft={name}" for name in drafts_of(settings)]
     flags = [f"--{name}={value}" for name, value in given.items() if value]
-    return ["sweep", settings.target, *drafts, *flags, "--json"]
+    return ["sweep", settings.target, *drafts, *flags, *_trust(settings), "--json"]
 
 
 def _what(settings: Settings) -> dict[str, str]:
@@ -72,4 +72,8 @@ def _what(settings: Settings) -> dict[str, str]:
 
 def resumed_sweep(result: Result, settings: Settings) -> list[str]:
     """The arguments that go on with a kept result, for as long as a sweep may take now."""
-    return ["sweep", f"--resume={result.plan.name}", f"--budget={settings.sweep_budget}", "--json"]
+    return ["sweep", f"--resume={result.plan.name}", f"--budget={settings.sweep_budget}", *_trust(settings), "--json"]
+
+
+def _trust(settings: Settings) -> list[str]:
+    return ["--trust-remote-code"] if settings.trust_remote_code else []

@@ -35,6 +35,7 @@ from fastdraft_core.training.recipe import STAGES, ModelShape, Recipe, dump_reci
 
 FIRST_RECIPE = "demo-tiny"
 FIRST_NAME = "my-draft"
+_TRUST = "trust_remote_code"
 
 
 class Answers:
@@ -77,6 +78,9 @@ class Answers:
 
     def set(self, question: Question, text: str) -> None:
         """Somebody typed or chose this."""
+        if question.path == "target" and text != self.text(question):
+            # Trust was given to another model's code.
+            self.typed[_TRUST] = "no"
         self.typed[question.path] = text
         if question.path == PRESET and text in PRESETS:
             shape = msgspec.to_builtins(_preset_shape(text))
@@ -152,6 +156,8 @@ class Answers:
         for path, text in self.typed.items():
             if path not in (DEVICE, PRESET) and path in QUESTIONS:
                 set_value(data, path, parse_answer(text, QUESTIONS[path]))
+        if not (data.get("init") or {}).get("method"):
+            data.pop("init", None)
         written = data.get("synthesis") or {}
         # Shares belong to temperatures that there are no more.
         if len(written.get("shares") or ()) != len(written.get("temperatures") or ()):
@@ -234,6 +240,15 @@ def _check_name(answers: Answers) -> None:
         raise ValueError(f"There is a job {name!r} already; take another name, such as {free_name(name)}.")
 
 
+def _check_init_model(answers: Answers) -> None:
+    method, model = answers.text(QUESTIONS["init.method"]), answers.text(QUESTIONS["init.model"]).strip()
+    needs = method in ("pruned", "transplant")
+    if needs and not model:
+        raise ValueError(f"{method} starts from another model: name its folder or hub id.")
+    if model and not needs:
+        raise ValueError(f"{method} takes no other model; leave this empty.")
+
+
 def _divides(outer: str, inner: str) -> Callable[[Answers], None]:
     def check(answers: Answers) -> None:
         whole, part = (answers.whole(QUESTIONS[f"model.{name}"]) for name in (outer, inner))
@@ -246,6 +261,7 @@ def _divides(outer: str, inner: str) -> Callable[[Answers], None]:
 _RULES: dict[str, Callable[[Answers], None]] = {
     "target": _check_target,
     "name": _check_name,
+    "init.model": _check_init_model,
     "model.num_heads": _divides("hidden_size", "num_heads"),
     "model.num_kv_heads": _divides("num_heads", "num_kv_heads"),
 }

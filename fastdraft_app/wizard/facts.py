@@ -126,6 +126,8 @@ def _same(name: str, folder: Path) -> bool:
 
 def _of_target(answers: Answers, known: Findings) -> Iterator[str]:
     target = _target(answers, known)
+    if answers.text(QUESTIONS["trust_remote_code"]) == "yes":
+        yield "Python code that comes with the target WILL RUN on this machine, with all that you may do here. Read it first."
     if known.models is None:
         yield "looking at the models of this machine"
         return
@@ -191,6 +193,8 @@ def _of_draft(answers: Answers, known: Findings) -> Iterator[str]:
     number = parameters(shape, vocabulary)
     table = vocabulary * shape.hidden_size * (1 if shape.tie_embeddings else 2)
     yield f"{number:,} parameters ({table / number:.0%} of them embedding and head), {in_bytes(2 * number)} as bf16"
+    if answers.text(QUESTIONS["init.method"]) in ("pruned", "transplant"):
+        yield "A draft of another model's layers has that model's shape but for num_layers; the review says what differs."
     if weights:
         yield f"c = {number / weights:.3f} of the target's parameters (modelled; the measured c counts time)"
         name = answers.text(QUESTIONS["target"]).strip()

@@ -9,7 +9,7 @@ from typing import Any, Literal, cast, get_type_hints
 
 import msgspec
 
-from fastdraft_core.training.recipe import Evaluation, ModelShape, Recipe, Stage, Synthesis, parse_count
+from fastdraft_core.training.recipe import Evaluation, Init, ModelShape, Recipe, Stage, Synthesis, parse_count
 
 OWN = "own"
 PRESETS = {
@@ -23,8 +23,11 @@ PRESETS = {
 """Shapes of drafts by the bundled recipe that has them."""
 DEVICES = ("best", "cpu", "cuda", "xpu", "hpu")
 DEVICE, PRESET = "device", "preset"
+NOTHING = "nothing"
+"""The choice of an optional question that leaves its key out of the recipe."""
 SECTIONS: dict[str, type] = {
     "model": ModelShape,
+    "init": Init,
     "synthesis": Synthesis,
     "pt": Stage,
     "cp": Stage,
@@ -106,7 +109,11 @@ _STOPS = {
 """Where the sliders of the draft's shape stop."""
 
 STEPS = (
-    Step("Target", "Which model shall become faster?", (Question("target", "text"),)),
+    Step(
+        "Target",
+        "Which model shall become faster?",
+        (Question("target", "text"), Question("trust_remote_code", "flag", name="trust its code")),
+    ),
     Step("Device", "Where shall it be trained?", (Question(DEVICE, "choice", DEVICES),)),
     Step(
         "Draft",
@@ -115,6 +122,14 @@ STEPS = (
             Question(PRESET, "choice", (*PRESETS, OWN)),
             *(Question(f"model.{name}", "whole", stops=stops) for name, stops in _STOPS.items()),
             Question("model.tie_embeddings", "flag"),
+            Question(
+                "init.method",
+                "choice",
+                (NOTHING, "pruned", "transplant", "projected"),
+                optional=True,
+                name="start from",
+            ),
+            Question("init.model", "text", optional=True, name="model to start from"),
         ),
     ),
     Step("PT data", "Pre-training: plain English text.", _stage("pt")),
@@ -187,7 +202,7 @@ def write_answer(value: Answer, question: Question) -> str:
     """``value`` as one would type it."""
     match value:
         case None:
-            return ""
+            return NOTHING if NOTHING in question.choices else ""
         case bool():
             return "yes" if value else "no"
         case dict():
@@ -223,6 +238,8 @@ def parse_answer(text: str, question: Question) -> Answer:
         raise ValueError("This must not be empty.")
     if question.path in (DEVICE, PRESET):
         return text
+    if question.optional and text == NOTHING:
+        return None
     value = _READERS[question.kind](text)
     if question.kind == "count":
         parse_count(text)

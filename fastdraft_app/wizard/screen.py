@@ -204,8 +204,8 @@ class WizardScreen(Screen[None]):
             self._find_models()
         self._keep_soon()
         for one in STEPS[self.step].questions:
-            # A preset changes the others, and they may leave it.
-            if one is not question and PRESET in (question.path, one.path):
+            # A preset changes the others, and they may leave it; another target has another code.
+            if one is not question and (PRESET in (question.path, one.path) or question.path == "target"):
                 self.page.put(one, self.answers.text(one))
         self._tell()
 

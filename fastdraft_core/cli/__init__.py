@@ -86,6 +86,7 @@ def main() -> None:
         export,
         generate,
         jobs,
+        models,
         preview,
         record,
         results,

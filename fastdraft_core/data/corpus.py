@@ -135,7 +135,11 @@ class Corpus:
 
 def _described(source: TextSource | None) -> Any:
     """What a source's documents depend on, as plain data."""
-    return msgspec.to_builtins(source and msgspec.structs.replace(source, license=None))
+    told = msgspec.to_builtins(source and msgspec.structs.replace(source, license=None))
+    if source is not None and not source.files:
+        # Shards keep the names that they had before there was this key.
+        del told["files"]
+    return told
 
 
 def kept_shard(name: str, sha256: str, hashed: str, *, held_out: bool) -> Shard | None:

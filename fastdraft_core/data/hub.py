@@ -64,7 +64,12 @@ def _rows(source: TextSource, start: Position) -> Iterator[tuple[Position, Any]]
     refuse_ids(source)
     try:
         rows = datasets.load_dataset(
-            source.hub, source.config, split=source.split, revision=source.revision, streaming=True
+            source.hub,
+            source.config,
+            data_files=source.files or None,
+            split=source.split,
+            revision=source.revision,
+            streaming=True,
         )
         yield from _rows_behind(rows, *(start or (0, 0, 0)))
     except Exception as error:

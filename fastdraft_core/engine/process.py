@@ -126,6 +126,8 @@ class Engine:
 
     def _load(self, command: Load, cancelled: Callable[[], bool]) -> None:
         self.emit(Progress(what="starting PyTorch"))
+        if command.trust_remote_code:
+            self.emit(Progress(what="code that comes WITH the models runs here"))
         from fastdraft_core.engine.load_options import LoadOptions
         from fastdraft_core.engine.pair import load_pair
 

@@ -11,7 +11,15 @@ from typing import TypeVar
 import msgspec
 
 from fastdraft_core.events.base import Event
-from fastdraft_core.events.checking import Check, CheckStatus
+from fastdraft_core.events.checking import (
+    Check,
+    CheckStatus,
+    GreedyChecked,
+    LawChecked,
+    Parting,
+    RuntimeChecked,
+    Verified,
+)
 from fastdraft_core.events.commands import Cancel, Exchange, Load, Quit, Run
 from fastdraft_core.events.decoding import (
     Block,
@@ -88,8 +96,10 @@ __all__ = [
     "Failed",
     "FirstToken",
     "Glanced",
+    "GreedyChecked",
     "JobEnded",
     "JobStarted",
+    "LawChecked",
     "Load",
     "Machine",
     "Message",
@@ -98,6 +108,7 @@ __all__ = [
     "NearTie",
     "Opinion",
     "PairLoaded",
+    "Parting",
     "PeakBandwidth",
     "Planned",
     "PlannedStage",
@@ -114,6 +125,7 @@ __all__ = [
     "RunMetrics",
     "RunStarted",
     "RunTotals",
+    "RuntimeChecked",
     "Sampled",
     "Scored",
     "StageAcceptance",
@@ -131,6 +143,7 @@ __all__ = [
     "Tokenized",
     "Turn",
     "TurnMeasured",
+    "Verified",
     "cache_bound",
     "decode_command",
     "decode_message",
@@ -176,6 +189,10 @@ Message = (
     | SweepVerdict
     | SweepFinished
     | Check
+    | RuntimeChecked
+    | GreedyChecked
+    | LawChecked
+    | Verified
 )
 Command = Load | Run | Cancel | Quit
 

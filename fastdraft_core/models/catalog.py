@@ -112,7 +112,7 @@ def resolve(name: str) -> str:
     name = parse_name(name).base
     if _is_bundled(name):
         return str(_demo_folder(name))
-    path = _expanded(name)
+    path = expanded(name)
     if (file := locations.named_file(name, path)) is not None:
         return str(file)
     if path.is_dir():
@@ -135,13 +135,13 @@ def resolve(name: str) -> str:
 
 def hub_id(name: str) -> str | None:
     """``name`` where it is an id of the hub (``owner/model``), and neither bundled nor a folder of this machine."""
-    return name if _HUB_ID.fullmatch(name) and not _expanded(name).exists() else None
+    return name if _HUB_ID.fullmatch(name) and not expanded(name).exists() else None
 
 
 def lasting(name: str) -> str:
     """``name`` as it means the same from every working folder: a folder or file by its whole path, any other as it is."""
     parsed = parse_name(name)
-    path = _expanded(parsed.base)
+    path = expanded(parsed.base)
     if not parsed.base or _is_bundled(parsed.base) or not path.exists():
         return name
     return str(replace(parsed, base=str(path.absolute())))
@@ -200,16 +200,17 @@ def hub_cache() -> Path:
     return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
 
 
-def _is_bundled(name: str) -> bool:
-    return name == DEMO or name.startswith(f"{DEMO}:")
-
-
-def _expanded(name: str) -> Path:
+def expanded(name: str) -> Path:
+    """``name`` as a path, with the home of ``~`` where that is known."""
     path = Path(name)
     # A tilde before a name that no user has stays as it is.
     with contextlib.suppress(RuntimeError):
         path = path.expanduser()
     return path
+
+
+def _is_bundled(name: str) -> bool:
+    return name == DEMO or name.startswith(f"{DEMO}:")
 
 
 def _bundled_names() -> list[str]:

@@ -5,8 +5,9 @@ A draft fits a target only if their tokenizers give every id the same token; tha
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -21,6 +22,7 @@ from fastdraft_core.models.catalog import (
     ModelEntry,
     bundled_models,
     cached_models,
+    expanded,
     llama_cpp_models,
     lm_studio_models,
     models_in,
@@ -29,7 +31,6 @@ from fastdraft_core.models.catalog import (
 from fastdraft_core.models.convertible import conversion_problem
 from fastdraft_core.models.fingerprint import fingerprint
 from fastdraft_core.models.gguf.facts import gguf_facts
-from fastdraft_core.models.hub_files import repository
 from fastdraft_core.models.weights import count_parameters, is_ir, stamp
 
 Place = Literal[
@@ -46,7 +47,8 @@ Place = Literal[
 ]
 #: Bytes a weight takes in memory; modelled, scales of the integer formats left out.
 BYTES_A_WEIGHT = {"float32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}
-_DELETABLE: tuple[Place, ...] = ("exported", "Hugging Face cache", "imported", "converted")
+#: What fastdraft itself has made. Nothing else is ever deleted.
+_DELETABLE: tuple[Place, ...] = ("exported", "imported", "converted")
 #: A draft has at most this share of its target's parameters: a conversion of the target itself has nearly all of them.
 _DRAFT_SHARE = 0.8
 
@@ -138,24 +140,53 @@ def memory(model: ShelfModel) -> dict[str, float]:
     return {name: model.parameters * size for name, size in BYTES_A_WEIGHT.items()} if model.parameters else {}
 
 
-def doomed(model: ShelfModel) -> Path:
-    """The folder that ``delete`` would remove.
+def find_model(name: str, models: Sequence[ShelfModel]) -> ShelfModel:
+    """The one of ``models`` that ``name`` means: what one types for it, its folder, or the last part of that.
 
     Raises:
-        FastdraftError: it is not fastdraft's nor the cache's to delete.
+        FastdraftError: there is none, or several have this last part.
+    """
+    path = expanded(name).absolute()
+    rules: list[Callable[[ShelfModel], bool]] = [
+        lambda model: model.name == name,
+        lambda model: model.folder.absolute() == path,
+        lambda model: model.folder.name == name,
+    ]
+    for rule in rules:
+        found = [model for model in models if rule(model)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            listed = ", ".join(str(model.folder) for model in found)
+            raise FastdraftError(f"{name!r} is the name of {len(found)} models; give one of their folders: {listed}.")
+    raise FastdraftError(f"There is no model {name!r} on this machine; `fastdraft models` lists those that are here.")
+
+
+def export_folder(name: str, weights: str = "int8") -> Path:
+    """Where the OpenVINO IR of the model or job called ``name`` is written, its weights stored as ``weights``."""
+    short = re.sub(r"[^A-Za-z0-9.]+", "-", name.rstrip("/")).strip("-.")[-60:]
+    return places.exports() / f"{short}-{weights.replace(':', '-')}-ov"
+
+
+def doomed(model: ShelfModel) -> Path:
+    """The folder that ``delete`` would remove: one that fastdraft made, in a folder of its own.
+
+    Raises:
+        FastdraftError: it is not fastdraft's to delete.
     """
     if model.place not in _DELETABLE:
         why = {
             "bundled": "it came with fastdraft",
-            "jobs": "it belongs to a job; delete that on the jobs screen",
+            "jobs": "it belongs to a job; delete that on the jobs screen or with `fastdraft jobs delete`",
+            "Hugging Face cache": f"other programs use that cache, too; `hf cache rm model/{model.name}` deletes it",
             "Ollama": f"it is Ollama's; `ollama rm {model.name.partition(':')[2]}` deletes it",
         }.get(model.place, f"it is yours; delete {model.folder} by hand")
         raise FastdraftError(f"{model.name} is not deleted here: {why}.")
-    if model.place == "Hugging Face cache":
-        cached = repository(model.name)
-        if not cached.is_dir():
-            raise FastdraftError(f"{cached} is not there; delete {model.name} with `hf cache delete`.")
-        return cached
+    own = (root.resolve() for root in (places.exports(), places.cache()))
+    if model.folder.is_symlink() or not any(root in model.folder.resolve().parents for root in own):
+        raise FastdraftError(
+            f"{model.name} is not deleted here: a link leads to it, and it lies in {model.folder.resolve()}. Delete it by hand."
+        )
     return model.folder
 
 

@@ -25,9 +25,9 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def as_json(result: Result) -> str:
-    """One object: ``schema``, the plan with the machine's card, and every event's fields by kind."""
-    parts: dict[str, Any] = {
+def parts(result: Result) -> dict[str, Any]:
+    """All of a result for programs: ``schema``, the plan with the machine's card, and every event's fields by kind."""
+    return {
         "schema": result.plan.schema,
         "plan": result.plan,
         "verdict": result.verdict,
@@ -37,7 +37,11 @@ def as_json(result: Result) -> str:
         "measured": list(result.measured.values()),
         "dropped": result.dropped,
     }
-    return msgspec.json.format(msgspec.json.encode(parts)).decode() + "\n"
+
+
+def as_json(result: Result) -> str:
+    """``parts`` as one object of JSON."""
+    return msgspec.json.format(msgspec.json.encode(parts(result))).decode() + "\n"
 
 
 def as_csv(result: Result) -> str:

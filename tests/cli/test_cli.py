@@ -17,7 +17,18 @@ import pytest
 
 from fastdraft_core.cli import generate, main, options, print_json
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import Block, FirstToken, Progress, RunFinished, RunStarted, decode_message
+from fastdraft_core.events import (
+    Block,
+    FirstToken,
+    GreedyChecked,
+    LawChecked,
+    Progress,
+    RunFinished,
+    RunStarted,
+    RuntimeChecked,
+    Verified,
+    decode_message,
+)
 from fastdraft_core.formatting import safe
 from fastdraft_core.machine.cpu import cpu_name
 from fastdraft_core.results import store
@@ -286,6 +297,22 @@ def test_verify_passes_a_lossless_pair_and_fails_the_control(
     assert (code, out.splitlines()[-1]) == (1, "FAIL")
     assert [line.endswith("FAIL") for line in out.splitlines() if line.startswith("greedy")] == [True]
     assert any(line.startswith("sampled") and line.endswith("FAIL") for line in out.splitlines())
+
+
+def test_verify_tells_programs_each_check(cli: Cli, tiny_pair: tuple[str, str], prompts: str) -> None:
+    """A line a check and the verdict last: the figures that people read, and what must not be lost of a failure."""
+    target, draft = tiny_pair
+    common = ["verify", target, "--draft", draft, "--prompt-file", prompts, "--samples", "100", "--length", "12"]
+    code, out, _ = cli(*common, "--top-k", "20", "--inject", "accept-all", "--exact", "--json", *FIXED)
+    found = [decode_message(line.encode()) for line in out.splitlines()]
+    assert code == 1
+    assert isinstance(found[0], RuntimeChecked)
+    assert isinstance(found[1], GreedyChecked)
+    assert found[1].prompts == 4
+    assert found[1].equal == 4 - len(found[1].parted)
+    assert not any(parting.tie for parting in found[1].parted)
+    assert [check.position for check in found[2:-1] if isinstance(check, LawChecked)] == [2, 3, 2, 3]
+    assert found[-1] == Verified(passed=False)
 
 
 def test_bench_ends_with_one_json_object(cli: Cli, tiny_pair: tuple[str, str], prompts: str) -> None:

@@ -6,7 +6,9 @@ import os
 import signal
 import stat
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from time import monotonic
 
 import pytest
@@ -25,9 +27,11 @@ from fastdraft_app.sweep.setup import drafts_of
 from fastdraft_app.terminal.notification import notification
 from fastdraft_core import places
 from fastdraft_core.jobs import control
+from fastdraft_core.jobs.folder import records
 from fastdraft_core.jobs.processes import this_process
 from fastdraft_core.jobs.queue import locked
-from fastdraft_core.jobs.record import State, read_record, write_record
+from fastdraft_core.jobs.record import Record, State, read_record, write_record
+from fastdraft_core.jobs.view import JobView
 from tests.app.conftest import MakeApp
 from tests.app.helpers import RECORDING, wait_for
 from tests.app.job_folders import every_state, job
@@ -79,16 +83,49 @@ async def test_an_end_is_told_on_the_live_screen(app: FastdraftApp, monkeypatch:
         assert app._driver is not None
         monkeypatch.setattr(app, "bell", lambda: bells.append("bell"))
         monkeypatch.setattr(app._driver, "write", written.append)
+        looks: list[int] = []
+        poll = app.notices.watcher.poll
+
+        def look() -> list[JobView]:
+            found = poll()
+            looks.append(len(found))
+            return found
+
+        monkeypatch.setattr(app.notices.watcher, "poll", look)
         become(folder, "finished")
         await wait_for(pilot, lambda: any(told.title == "Job mine finished" for told in app._notifications))
         assert isinstance(app.screen, LiveScreen)
-        await pilot.pause(0.8)
+        # It is told once, however often the jobs are looked at from then on.
+        seen = len(looks)
+        await wait_for(pilot, lambda: len(looks) >= seen + 3)
+        await pilot.pause()
         told = [one for one in app._notifications if one.title.startswith("Job ")]
         assert len(told) == len(bells) == 1
         assert "acceptance after PT" in told[0].message
         assert any(text.startswith("\x1b]9;Job mine finished: acceptance") for text in written)
         screen = await open_jobs(pilot, 2)
         await wait_for(pilot, lambda: screen.chosen is not None and screen.chosen.name == "mine")
+
+
+def test_looks_that_overlap_tell_an_end_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a slow disk the next look begins before the one under way has ended."""
+    folder = job("mine", "running", 20, process=this_process())
+    watcher, reading, go_on = JobWatcher(), Event(), Event()
+    watcher.poll()
+    become(folder, "finished")
+
+    def slow() -> dict[Path, Record]:
+        reading.set()
+        assert go_on.wait(60)
+        return records()
+
+    monkeypatch.setattr("fastdraft_app.client.jobs.records", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(watcher.poll)
+        assert reading.wait(60)
+        second = pool.submit(watcher.poll)
+        go_on.set()
+        assert sorted([len(first.result()), len(second.result())]) == [0, 1]
 
 
 def test_a_notification_is_written_as_the_terminal_knows_it_and_carries_no_commands() -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from fastdraft_app.client.engine import EngineClient
-from fastdraft_app.history import read_history
 from fastdraft_app.live.controller import BUSY_RATE, WAITING, LiveController
 from fastdraft_app.live.session import REPLAY, Phase
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Cancel, Load, Run
+from fastdraft_core.history import read_history
 from fastdraft_core.recordings import read_recording
 from tests.app.helpers import RECORDING, SLOW
 from tests.app.sweeps import swept

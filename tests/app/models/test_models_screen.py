@@ -11,9 +11,9 @@ from textual.widgets import OptionList, Static
 
 from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.live.screen import LiveScreen
-from fastdraft_app.models.partners import KnownAcceptance, pair
 from fastdraft_app.models.screen import ModelsScreen
 from fastdraft_core import places
+from fastdraft_core.jobs.partners import KnownAcceptance, pair
 from fastdraft_core.models.local_models import shelf
 from tests.app.conftest import MakeApp
 from tests.app.helpers import RECORDING, wait_for

@@ -1,4 +1,4 @@
-"""Which pair a model of the shelf goes live in: with the partner that is known to be the best, and why that one."""
+"""Which pair a model of this machine goes live in: with the partner that is known to be the best, and why that one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from fastdraft_app.results.stored_sweeps import stored_sweeps
-from fastdraft_app.settings.settings import OFF
+from fastdraft_core.errors import FastdraftError
 from fastdraft_core.jobs.view import JobView
 from fastdraft_core.models.catalog import DEMO
 from fastdraft_core.models.local_models import ShelfModel, drafts_for, targets_for
+from fastdraft_core.results import store
 
 HOW = "S for demo, else the draft with the highest acceptance in kept sweeps or in its job, else the smallest"
 """How a draft is chosen where several fit."""
@@ -27,7 +27,7 @@ class KnownAcceptance:
 
 @dataclass(frozen=True)
 class Pair:
-    """What goes live, and why the one that was not asked for."""
+    """What goes live, and why the one that was not asked for; an empty ``draft`` is none."""
 
     target: str
     draft: str
@@ -43,7 +43,7 @@ def pair(model: ShelfModel, models: Sequence[ShelfModel], known: KnownAcceptance
             target.name, model.name, "the bundled target" if target.name == DEMO else "the largest that it fits"
         )
     if not drafts:
-        return Pair(model.name, OFF, "no draft here fits it")
+        return Pair(model.name, "", "no draft here fits it")
     return _with_draft(model.name, drafts, known)
 
 
@@ -72,9 +72,11 @@ def known_acceptance(jobs: Iterable[JobView]) -> KnownAcceptance:
 def _in_sweeps() -> dict[tuple[str, str], float]:
     """Of each pair the mean over the grid, read from the target's own text."""
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for entry in stored_sweeps():
-        if entry.result is not None:
-            target = entry.result.plan.target.name
-            for point in entry.result.predicted.values():
-                found[target, point.draft].append(point.acceptance)
+    for name in store.names():
+        try:
+            result = store.read(name)
+        except FastdraftError:
+            continue
+        for point in result.predicted.values():
+            found[result.plan.target.name, point.draft].append(point.acceptance)
     return {names: fmean(rates) for names, rates in found.items()}
