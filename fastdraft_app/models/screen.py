@@ -17,10 +17,9 @@ from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from fastdraft_app.client.convert import output_folder
 from fastdraft_app.client.jobs import JobsClient
 from fastdraft_app.dialogs.confirm import ConfirmScreen
-from fastdraft_app.dialogs.exporting import export
+from fastdraft_app.dialogs.exporting import ask_export
 from fastdraft_app.messages import SettingsChanged
 from fastdraft_app.models.downloads import SOURCE_BINDINGS, Downloads, ask_folder, shelf_folders
 from fastdraft_app.models.model_text import (
@@ -56,7 +55,7 @@ class ModelsScreen(Screen[None]):
                 tooltip=f"open the model in the live screen with a partner that fits it: {HOW}"),
         Binding("m", "use_as('target')", "as target", id="models.target", tooltip="take the model as the live screen's target"),
         Binding("d", "use_as('draft')", "as draft", id="models.draft", tooltip="take the model as the live screen's draft"),
-        Binding("c", "convert", "convert", id="models.convert", tooltip="write an int8 OpenVINO IR of it, in a process of its own"),
+        Binding("c", "convert", "convert", id="models.convert", tooltip="write it for OpenVINO, llama.cpp or transformers, in a process of its own"),
         Binding("D", "delete", "delete", id="models.delete", tooltip="delete the model from this machine; asks first"),
         *SOURCE_BINDINGS,
         Binding("v", "checkpoints", "checkpoints", id="models.checkpoints", tooltip="list all checkpoints of jobs, or the newest of each"),
@@ -260,11 +259,11 @@ class ModelsScreen(Screen[None]):
     # --- converting and deleting --------------------------------------------------------------
 
     def action_convert(self) -> None:
-        """Write an int8 IR of the model."""
+        """Ask what to export the model as, and do so."""
         self._with_model(self._convert)
 
     def _convert(self, model: ShelfModel) -> None:
-        export(self.app, model.name, model.name, output_folder(model.name), then=self.action_read)
+        ask_export(self.app, model.name, model.name, then=self.action_read)
 
     def action_delete(self) -> None:
         """Ask, then delete."""

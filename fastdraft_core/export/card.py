@@ -251,14 +251,14 @@ def _gguf(facts: Facts) -> str:
     which = "target" if facts.target else "draft"
     stem = facts.file.removesuffix(".gguf").lower()
     return (
-        f"`{'TARGET' if facts.target else 'DRAFT'}` is the GGUF file of the {which}.\n\nllama.cpp (releases before 2026 say "
-        "`--draft-max` for the last option and know no `--spec-type`):\n\n"
+        f"`{'TARGET' if facts.target else 'DRAFT'}` is the GGUF file of the {which}.\n\nllama.cpp (older releases say `--draft-max` "
+        "for the last option and know no `--spec-type`):\n\n"
         f"```sh\nllama-server --model {target} --model-draft {draft} --spec-type draft-simple --spec-draft-n-max {gamma}\n```"
         f"\n\nLM Studio: put the file into a folder of its own, and choose the draft beside the loaded target, under "
         "Speculative Decoding in the chat's side bar (Power User).\n\n"
         f"```sh\nmkdir -p ~/.lmstudio/models/fastdraft/{stem}\ncp {facts.file} ~/.lmstudio/models/fastdraft/{stem}/\n```\n\n"
-        "Ollama takes no GGUF draft beside a target, as of this writing; it runs the model by itself, and its own files are "
-        f"targets for llama.cpp.\n\n```sh\necho 'FROM ./{facts.file}' > Modelfile\nollama create {stem} -f Modelfile\n```"
+        "Ollama has no option for a GGUF draft beside a target (its issue 5800 asks for one). It runs this model by itself, and "
+        f"llama.cpp takes Ollama's own files as targets.\n\n```sh\necho 'FROM ./{facts.file}' > Modelfile\nollama create {stem} -f Modelfile\n```"
     )
 
 

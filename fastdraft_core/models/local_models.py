@@ -144,6 +144,8 @@ def doomed(model: ShelfModel) -> Path:
         }.get(model.place, f"it is yours; delete {model.folder} by hand")
         raise FastdraftError(f"{model.name} is not deleted here: {why}.")
     if model.place == "Hugging Face cache":
+        if model.entry.quantization:
+            raise FastdraftError(f"{model.name} is one file of a repository; delete that with `hf cache rm`.")
         cached = repository(model.name)
         if not cached.is_dir():
             raise FastdraftError(f"{cached} is not there; delete {model.name} with `hf cache delete`.")
