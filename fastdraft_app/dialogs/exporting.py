@@ -14,7 +14,6 @@ from fastdraft_app.client.convert import FORMS, convert, output_folder
 
 def ask_export(app: App[None], name: str, model: str, *, target: str = "", then: Callable[[], object]) -> None:
     """Ask what to export ``model`` as, and do so; ``then`` is called when the export has ended."""
-
     from fastdraft_app.dialogs.formats import ExportScreen
 
     def answered(form: str | None) -> None:

@@ -245,6 +245,8 @@ def _refuse_other_configuration(
         found = usual.get(key, found) if found is None else found
         if key not in _NOT_COMPARED and found is not None and not _same(value, found):
             raise _lossy(name, key, found)
+    if told["tie_word_embeddings"] and "output.weight" in read.tensors:
+        raise _lossy(name, "tie_word_embeddings", False)
     window = getattr(config, "sliding_window", None)
     if window and window < sizes.context and not told.get("sliding_window"):
         raise _lossy(name, "sliding_window", window)

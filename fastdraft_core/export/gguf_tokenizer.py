@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.gguf.header import Metadata
@@ -62,7 +63,7 @@ def made(tokenizer: PreTrainedTokenizerBase, rows: int, ends: frozenset[int], na
         metadata |= _sentencepiece(described, tokenizer)
     else:
         metadata |= _byte_level(described, tokenizer, name)
-    metadata |= _listed(described, tokenizer, rows, sentencepiece=bool(model.get("byte_fallback")))
+    metadata |= _listed(described, tokenizer, rows, metadata)
     metadata |= _roles(tokenizer, ends)
     if isinstance(template := getattr(tokenizer, "chat_template", None), str):
         metadata["tokenizer.chat_template"] = template
@@ -159,14 +160,23 @@ def _sentencepiece(described: dict[str, Any], tokenizer: Any) -> Metadata:
 # --- both --------------------------------------------------------------------------------------------
 
 
-def _listed(described: dict[str, Any], tokenizer: Any, rows: int, *, sentencepiece: bool) -> Metadata:
+def _listed(described: dict[str, Any], tokenizer: Any, rows: int, metadata: Metadata) -> Metadata:
     """Text and type of every row; rows without a token are filled up as llama.cpp's converters do it."""
+    sentencepiece = metadata["tokenizer.ggml.model"] == SENTENCEPIECE
     texts = {number: text for text, number in tokenizer.get_vocab().items()}
     types = dict.fromkeys(texts, TokenType.NORMAL)
     if sentencepiece:
         types |= {number: TokenType.BYTE for number, text in texts.items() if _is_byte(text)}
     for added in described["added_tokens"]:
         types[added["id"]] = TokenType.CONTROL if added["special"] else TokenType.USER_DEFINED
+    if sentencepiece and not metadata["tokenizer.ggml.add_space_prefix"]:
+        # llama.cpp looks for such tokens in the text as it is, before spaces are written as they are in other tokens.
+        spaces = {
+            number
+            for number, text in texts.items()
+            if types[number] == TokenType.USER_DEFINED and not text.strip(_SPACE)
+        }
+        texts |= {number: " " * len(texts[number]) for number in spaces}
     if sentencepiece and tokenizer.unk_token_id is not None:
         types[tokenizer.unk_token_id] = TokenType.UNKNOWN
     listed: Metadata = {
@@ -204,6 +214,6 @@ def _check_ids(metadata: Metadata, tokenizer: Any, name: str) -> None:
     listed = metadata["tokenizer.ggml.tokens"]
     tokens = [tokenizer.decode([number]) for number in range(min(len(tokenizer.get_vocab()), _MOST_TOKENS))]
     assert isinstance(listed, list)
-    for text in (*_TEXTS, *tokens):
+    for text in (normalize("NFC", text) for text in (*_TEXTS, *tokens)):
         if tokenizer(text).input_ids != again(text).input_ids:
             raise _refused(name, f"llama.cpp would cut {text[:40]!r} into other tokens than its tokenizer")
