@@ -148,7 +148,7 @@ def convert(
     from fastdraft_core.models.local_models import export_folder, find_model
 
     model = find_model(name, _shelf(checkpoints=True))
-    output = export_folder(model.name, weights)
+    output = export_folder(model.name, f"{weights}-ov")
     output.parent.mkdir(parents=True, exist_ok=True)
     write(model.name, output, ExportOptions("openvino", weights, target, trust_remote_code=trust), json=json)
 

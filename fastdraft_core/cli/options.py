@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -73,6 +75,8 @@ PromptFile = Annotated[Path | None, typer.Option(help="Prompts from a file: .jso
 Field = Annotated[str, typer.Option(help="Field of a .jsonl prompt file.")]
 
 
+#: Seconds between two lines of what goes on, where no terminal shows it.
+_SILENCE = 3.0
 #: How models are loaded, by the names of ``LoadOptions``: every command that loads a pair has all of these.
 _LOADING: dict[str, tuple[Any, Any]] = {
     "runtime": (Runtime, "auto"),
@@ -107,14 +111,38 @@ def loading(command: Callable[..., None]) -> Callable[..., None]:
     return with_options
 
 
+class Occasionally:
+    """Steps of something long for a log: the newest one every few seconds, none of what is done at once."""
+
+    def __init__(self, say: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> None:
+        self._say = say
+        self._clock = clock
+        self._said = clock()
+
+    def __call__(self, step: str) -> None:
+        """Say ``step`` if nothing was said for a while."""
+        if (now := self._clock()) - self._said >= _SILENCE:
+            self._said = now
+            self._say(step)
+
+
+@contextlib.contextmanager
+def loading_steps() -> Iterator[Callable[[str], object]]:
+    """What hears of the steps of loading: a line that changes in a terminal, a line now and then in a log."""
+    from fastdraft_core.cli import talk
+
+    with talk.status("loading") as status:
+        yield status.update if talk.is_terminal else Occasionally(talk.print)
+
+
 def load_pair(target: str, draft: str, load: LoadOptions) -> Pair:
     """Load a pair and say on stderr what is being done, and with how many threads."""
     from fastdraft_core.cli import talk
     from fastdraft_core.engine import pair as pairs
 
     warn_of_code(load)
-    with talk.status("loading") as status:
-        pair = pairs.load_pair(target, draft or None, load, status.update)
+    with loading_steps() as report:
+        pair = pairs.load_pair(target, draft or None, load, report)
     card, other = pair.target.card, pair.draft.card if pair.draft else None
     beside = f", draft {other.name} {other.parameters / 1e6:.1f}M" if other else ""
     talk.print(

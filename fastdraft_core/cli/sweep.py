@@ -130,8 +130,8 @@ def _load(target: str, drafts: list[str], load: LoadOptions) -> Lineup:
     from fastdraft_core.bench.drafts import load_lineup
 
     options.warn_of_code(load)
-    with talk.status("loading") as status:
-        lineup = load_lineup(target, drafts, load, status.update)
+    with options.loading_steps() as report:
+        lineup = load_lineup(target, drafts, load, report)
     pair = next(iter(lineup.values()))
     card = pair.target.card
     beside = ", ".join(f"{p.draft.card.name} {p.draft.card.parameters / 1e6:.1f}M" for p in lineup.values() if p.draft)

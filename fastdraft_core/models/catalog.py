@@ -154,7 +154,10 @@ def bundled_models() -> list[ModelEntry]:
 
 
 def cached_models() -> list[ModelEntry]:
-    """Causal models with weights in the Hugging Face cache, by name; an absent or damaged cache has none."""
+    """Causal models with weights in the Hugging Face cache, by name; an absent or damaged cache has none.
+
+    GGUF files are named by their paths, since a repository often holds one model in many quantizations.
+    """
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -162,12 +165,14 @@ def cached_models() -> list[ModelEntry]:
         repositories = scan_cache_dir(hub_cache()).repos
     except (CacheNotFound, OSError, ValueError):
         return []
-    found = []
+    found: list[ModelEntry] = []
     for repository in sorted(repositories, key=lambda repository: repository.repo_id.lower()):
         newest = max(repository.revisions, key=lambda revision: revision.last_modified, default=None)
         if repository.repo_type == "model" and newest is not None:
-            found.append(_entry(newest.snapshot_path, repository.repo_id))
-    return [entry for entry in found if entry is not None]
+            entry = _entry(newest.snapshot_path, repository.repo_id)
+            found += [entry] if entry is not None else []
+            found += _gguf_entries((str(file), file) for file in locations.below(newest.snapshot_path, 1))
+    return found
 
 
 def models_in(folder: Path, depth: int = _DEPTH) -> list[ModelEntry]:

@@ -162,10 +162,10 @@ def find_model(name: str, models: Sequence[ShelfModel]) -> ShelfModel:
     raise FastdraftError(f"There is no model {name!r} on this machine; `fastdraft models` lists those that are here.")
 
 
-def export_folder(name: str, weights: str = "int8") -> Path:
-    """Where the OpenVINO IR of the model or job called ``name`` is written, its weights stored as ``weights``."""
+def export_folder(name: str, ending: str = "int8-ov") -> Path:
+    """Where an export of the model or job called ``name`` is written; the ``ending`` says what it is exported as."""
     short = re.sub(r"[^A-Za-z0-9.]+", "-", name.rstrip("/")).strip("-.")[-60:]
-    return places.exports() / f"{short}-{weights.replace(':', '-')}-ov"
+    return places.exports() / f"{short}-{ending.replace(':', '-')}"
 
 
 def doomed(model: ShelfModel) -> Path:

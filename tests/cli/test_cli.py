@@ -47,6 +47,19 @@ def prompts(tmp_path: Path) -> str:
     return str(path)
 
 
+# --- steps of loading -----------------------------------------------------------------------------------
+
+
+def test_a_log_hears_of_a_long_import_now_and_then() -> None:
+    """Not of every step of a quick one: a line every few seconds, by the clock that is given."""
+    now, said = [0.0], []
+    report = options.Occasionally(said.append, clock=lambda: now[0])
+    for second in range(10):
+        now[0] = float(second)
+        report(f"importing x: {10 * second} %")
+    assert said == ["importing x: 30 %", "importing x: 60 %", "importing x: 90 %"]
+
+
 # --- generate ----------------------------------------------------------------------------------------
 
 

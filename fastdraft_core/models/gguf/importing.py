@@ -219,10 +219,10 @@ def _chunks(tensor: TensorInfo, weight: Weight) -> Iterator[np.ndarray[Any, np.d
     if len(tensor.shape) == 1:
         numbers = _numbers(stored, kind)
         if weight.change == "rotary":
-            numbers = numbers[_rotary_order(columns, weight.heads)]
+            numbers = numbers[rotary_order(columns, weight.heads)]
         yield numbers - 1 if weight.change == "minus one" else numbers
         return
-    order = _rotary_order(rows, weight.heads) if weight.change == "rotary" else None
+    order = rotary_order(rows, weight.heads) if weight.change == "rotary" else None
     step = max(1, _CHUNK_BYTES // (4 * columns))
     for begin in range(0, rows, step):
         part = stored[order[begin : begin + step]] if order is not None else stored[begin : begin + step]
@@ -236,6 +236,6 @@ def _numbers(
     return np.array(gguf.dequantize(np.ascontiguousarray(stored).reshape(1, -1), kind), dtype=np.float32).reshape(-1)
 
 
-def _rotary_order(rows: int, heads: int) -> np.ndarray[Any, np.dtype[np.intp]]:
-    """Which stored row each row is: pairs that llama.cpp rotates lie side by side, in transformers half a head apart."""
+def rotary_order(rows: int, heads: int) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """Which stored row each row of a rotary weight is: pairs that llama.cpp rotates lie side by side, in transformers half a head apart."""
     return np.arange(rows).reshape(heads, rows // heads // 2, 2).swapaxes(1, 2).reshape(-1)
