@@ -26,7 +26,7 @@ from fastdraft_app.settings.settings import OFF, Changes, Settings
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Cancel, Machine, Message, PairLoaded
-from fastdraft_core.models.catalog import DEMO, demo_drafts
+from fastdraft_core.models.catalog import bundled_drafts
 from fastdraft_core.recordings import Recorded, read_recording
 
 BUSY_RATE = 6.0
@@ -324,8 +324,8 @@ class LiveController:
     # --- settings -------------------------------------------------------------------------------------
 
     def drafts(self) -> list[str]:
-        """Drafts to go through: of the bundled target its own, else those given before; then none."""
-        known = demo_drafts() if self.settings.target == DEMO else read_history(places.history()).models
+        """Drafts to go through: of a target with bundled drafts those, else those given before; then none."""
+        known = bundled_drafts(self.settings.target) or read_history(places.history()).models
         others = [name for name in known if name != self.settings.target]
         return [*others, *([self.settings.draft] if self.settings.draft not in (*others, OFF) else []), OFF]
 

@@ -21,6 +21,7 @@ from fastdraft_core.models.catalog import (
     ModelEntry,
     bundled_models,
     cached_models,
+    downloaded_models,
     llama_cpp_models,
     lm_studio_models,
     models_in,
@@ -33,6 +34,7 @@ from fastdraft_core.models.weights import count_parameters, stamp
 
 Place = Literal[
     "bundled",
+    "downloaded",
     "folders",
     "jobs",
     "exported",
@@ -45,7 +47,7 @@ Place = Literal[
 ]
 #: Bytes a weight takes in memory; modelled, scales of the integer formats left out.
 BYTES_A_WEIGHT = {"float32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}
-_DELETABLE: tuple[Place, ...] = ("exported", "Hugging Face cache", "imported", "converted")
+_DELETABLE: tuple[Place, ...] = ("downloaded", "exported", "Hugging Face cache", "imported", "converted")
 #: A draft has at most this share of its target's parameters: a conversion of the target itself has nearly all of them.
 _DRAFT_SHARE = 0.8
 
@@ -75,7 +77,7 @@ class ShelfModel:
 
 
 def shelf(folders: Iterable[Path] = (), *, checkpoints: bool = False) -> list[ShelfModel]:
-    """All models here: bundled, in ``folders``, of jobs, exported, in the caches of others, imported, converted.
+    """All models here: bundled, downloaded by name, in ``folders``, of jobs, exported, in the caches of others, imported, converted.
 
     Of a job only its newest model is listed, unless all its ``checkpoints`` are asked for.
     """
@@ -83,6 +85,7 @@ def shelf(folders: Iterable[Path] = (), *, checkpoints: bool = False) -> list[Sh
     jobs = chain.from_iterable(found if checkpoints else _newest(found) for found in of_jobs)
     named: list[tuple[Place, Iterable[ModelEntry]]] = [
         ("bundled", bundled_models()),
+        ("downloaded", downloaded_models()),
         ("folders", chain.from_iterable(models_in(folder) for folder in folders)),
         ("jobs", jobs),
         ("exported", models_in(places.exports())),
