@@ -69,7 +69,12 @@ class FastdraftApp(GuardedApp):
         self._dress(options.settings)
         engine.recorder = self.recorder
         self.live = LiveScreen(
-            engine, self.preferences, self.settings_changed, options.replay, lambda: self.sweeper.running
+            engine,
+            self.preferences,
+            self.settings_changed,
+            options.replay,
+            lambda: self.sweeper.running,
+            bring=options.download,
         )
         self.add_mode("live", lambda: self.live)
         self.add_mode("sweep", self._sweep)
