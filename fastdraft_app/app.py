@@ -124,7 +124,8 @@ class FastdraftApp(GuardedApp):
     def _train(self) -> Screen[None]:
         from fastdraft_app.wizard.screen import WizardScreen
 
-        return WizardScreen(self.jobs, ascii_only=self.preferences.current.ascii)
+        settings = self.preferences.current
+        return WizardScreen(self.jobs, target=settings.target, ascii_only=settings.ascii)
 
     def _jobs(self) -> Screen[None]:
         from fastdraft_app.jobs.screen import JobsScreen

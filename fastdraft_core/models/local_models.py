@@ -57,6 +57,7 @@ class ShelfModel:
     """A model on this machine. ``parameters`` is None where no header of its weights can be read.
 
     ``tokenizer`` names its vocabulary: equal names, equal tokens id by id; empty where no tokenizer.json can be read.
+    ``chat`` says that it comes with a chat template.
     """
 
     entry: ModelEntry
@@ -64,6 +65,7 @@ class ShelfModel:
     parameters: int | None
     tokenizer: str
     num_tokens: int
+    chat: bool = False
 
     @property
     def name(self) -> str:
@@ -184,10 +186,30 @@ def vocabulary(folder: Path) -> dict[int, str]:
 
 def _model(entry: ModelEntry, place: Place) -> ShelfModel:
     if entry.quantization and (facts := gguf_facts(Path(entry.folder))) is not None:
-        return ShelfModel(entry, place, facts.parameters, facts.tokenizer, facts.num_tokens)
+        return ShelfModel(entry, place, facts.parameters, facts.tokenizer, facts.num_tokens, facts.chat)
     tokenizer = Path(entry.folder, "tokenizer.json")
     name, num_tokens = _fingerprint(tokenizer, *stamp(tokenizer))
-    return ShelfModel(entry, place, count_parameters(tokenizer.parent), name, num_tokens)
+    return ShelfModel(
+        entry, place, count_parameters(tokenizer.parent), name, num_tokens, _has_template(tokenizer.parent)
+    )
+
+
+def _has_template(folder: Path) -> bool:
+    """Whether the tokenizer has a chat template, in a file of its own or in its configuration."""
+    if (folder / "chat_template.jinja").is_file():
+        return True
+    try:
+        return bool(
+            msgspec.json.decode((folder / "tokenizer_config.json").read_bytes(), type=_TokenizerConfig).chat_template
+        )
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+
+
+class _TokenizerConfig(msgspec.Struct):
+    """What is looked for in a tokenizer_config.json; several templates are a list."""
+
+    chat_template: str | list[object] | None = None
 
 
 @lru_cache(maxsize=512)
