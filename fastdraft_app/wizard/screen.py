@@ -243,7 +243,10 @@ class WizardScreen(Screen[None]):
 
     async def _take(self, answers: Answers) -> None:
         self.answers, self.step = answers, 0
+        self._propose()
         await self.show_page()
+        if self.answers.wants_proposal:
+            self._find_models()
 
     # --- dialogs ------------------------------------------------------------------------------
 
@@ -275,7 +278,6 @@ class WizardScreen(Screen[None]):
         if agreed:
             Answers.forget()
             await self._take(Answers.fresh(self._target))
-            self._find_models()
 
     async def action_pick_target(self) -> None:
         """Choose among the models of this machine."""
@@ -338,17 +340,18 @@ class WizardScreen(Screen[None]):
         self.post_message(self.ModelsFound(models_here(self.answers)))
 
     @on(ModelsFound)
-    async def _take_models(self, event: ModelsFound) -> None:
+    def _take_models(self, event: ModelsFound) -> None:
         self.looks.known.models = event.models
-        if not self.answers.wants_proposal:
-            self._tell()
-            return
-        # What this page says is taken first, and then replaced by what follows.
+        self._tell()
+        if self.answers.wants_proposal and measures(self.answers, self.looks.known) is not None:
+            self._propose_in_turn()
+
+    @work(exclusive=True, group="propose")
+    async def _propose_in_turn(self) -> None:
+        """What this page says is taken first, and then replaced by what follows."""
         async with self.turns.take():
             if self._propose():
                 await self.show_page()
-            else:
-                self._tell()
 
     def _propose(self) -> bool:
         """Have shape, budgets and sources follow from target, time and purpose, once the target is known; whether they did."""
