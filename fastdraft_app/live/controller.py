@@ -29,7 +29,7 @@ from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Cancel, Exchange, Machine, Message, PairLoaded
 from fastdraft_core.history import read_history, remember_models, remember_prompt
-from fastdraft_core.models.catalog import DEMO, demo_drafts
+from fastdraft_core.models.catalog import SMOLLM2, bundled_drafts, first_pair
 from fastdraft_core.recordings import Recorded, read_recording
 
 BUSY_RATE = 6.0
@@ -97,7 +97,8 @@ class LiveController:
         self._engine = engine
         self._preferences = preferences
         self._view = view
-        self._sweeping = sweeping
+        self.sweeping = sweeping
+        """Whether a sweep is timed."""
         self._intro = itertools.cycle(recordings.bundled() if settings.intro and replay is None else ())
         # A recording that was asked for brings a gamma of its own.
         self._gamma = CalibratedGamma(preferences, view.wake, recorded=replay is not None)
@@ -127,7 +128,7 @@ class LiveController:
     @property
     def timed(self) -> str:
         """What nothing else on this machine may disturb now, in words; empty for nothing."""
-        if self._sweeping():
+        if self.sweeping():
             return "a sweep is being timed"
         # While another screen is shown, what the engine says waits here.
         if not self._engine.running or not self.live.still_busy(self._engine.incoming):
@@ -217,7 +218,7 @@ class LiveController:
     @property
     def pace(self) -> float:
         """Ticks a second that the present state is worth; 0 where nothing moves."""
-        fps = min(self.settings.fps, BUSY_RATE) if self._sweeping() else self.settings.fps
+        fps = min(self.settings.fps, BUSY_RATE) if self.sweeping() else self.settings.fps
         if self.session.phase is Phase.PLAYING:
             return min(INTRO_RATE, fps) if self.playback is not None and self.playback.intro else fps
         busy = self.live.phase in BUSY and self._engine.running
@@ -286,7 +287,7 @@ class LiveController:
         except OSError as error:
             self.live.fail(f"The engine could not be started ({error}). Press r to try again.")
         else:
-            if self._sweeping():
+            if self.sweeping():
                 await self.rest()
             else:
                 self.load()
@@ -303,7 +304,7 @@ class LiveController:
     @property
     def rested(self) -> bool:
         """Whether the engine was ended for a sweep that is over by now."""
-        return self.live.resting and not self._sweeping()
+        return self.live.resting and not self.sweeping()
 
     async def run_settings(self) -> None:
         """Run the present settings, in place of any recording, with a fresh engine where there is none."""
@@ -349,7 +350,7 @@ class LiveController:
 
     async def restart(self) -> None:
         """Run again, in place of any recording; where the engine is gone or has no pair, get it there first."""
-        if self._sweeping():
+        if self.sweeping():
             self._view.tell("A sweep is being timed. Press 2 for it; x stops it.")
         elif not self._engine.running:
             self.playback = None
@@ -388,10 +389,22 @@ class LiveController:
     # --- settings -------------------------------------------------------------------------------------
 
     def drafts(self) -> list[str]:
-        """Drafts to go through: of the bundled target its own, else those given before; then none."""
-        known = demo_drafts() if self.settings.target == DEMO else read_history(places.history()).models
+        """Drafts to go through: of a target with bundled drafts those, else those given before; then none."""
+        known = bundled_drafts(self.settings.target) or read_history(places.history()).models
         others = [name for name in known if name != self.settings.target]
         return [*others, *([self.settings.draft] if self.settings.draft not in (*others, OFF) else []), OFF]
+
+    def take_arrival(self) -> str:
+        """smollm2 is here now: open it with its draft, unless somebody has chosen a pair. Returns what to say."""
+        target, draft = first_pair()
+        if target != SMOLLM2:
+            return f"{SMOLLM2} is here. No draft for it comes with this release: m takes it alone, 3 trains a draft for it."
+        if self._preferences.chosen("target") or self._preferences.chosen("draft"):
+            return f"{SMOLLM2} is here, with {draft}; m takes it."
+        pair = {"target": target, "draft": draft}
+        self._preferences.advise(pair)
+        self._use(self.settings.with_changes(pair))
+        return f"{SMOLLM2} is here, and loaded with {draft}. From now on the app opens on it; m has the bundled one."
 
     def remember_prompt(self) -> None:
         """Keep a prompt of the user's own for the editor's list; the presets are there anyway."""

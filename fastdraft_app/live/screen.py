@@ -21,6 +21,7 @@ from fastdraft_app.client.engine import EngineClient
 from fastdraft_app.dialogs.choices import Source, model_source
 from fastdraft_app.dialogs.exporting import save
 from fastdraft_app.dialogs.picker import PickerScreen
+from fastdraft_app.live.arrival import Arrival
 from fastdraft_app.live.block_strip import BlockStrip, legend
 from fastdraft_app.live.controller import BUSY_RATE, WAITING, LiveController, Waiting
 from fastdraft_app.live.export import EXPORTS, export
@@ -98,6 +99,8 @@ class LiveScreen(Screen[None]):
         Binding("equals_sign", "temperature(1)", "T", id="live.temperature-up", key_display="=", group=_TEMPERATURE,
                 tooltip="sample hotter"),
         Binding("m", "target", "target", id="live.target", tooltip="choose a target"),
+        Binding("b", "bring", "smollm2", id="live.bring", show=False,
+                tooltip="bring smollm2, a published target of 135 M parameters, or try again"),
         Binding("o", "runtime", "runtime", id="live.runtime", tooltip="load into the next runtime: auto, torch, openvino"),
         Binding("e", "export", "export", id="live.export", tooltip="write what is shown to a file: Markdown, text, JSONL, SVG"),
         Binding("y", "copy", "copy", id="live.copy", tooltip="copy what the mouse selected, or the text of this pane"),
@@ -120,8 +123,13 @@ class LiveScreen(Screen[None]):
         changed: Signal[Changes],
         replay: Recorded | None = None,
         sweeping: Callable[[], bool] = lambda: False,
+        *,
+        bring: bool = False,
     ) -> None:
-        """``replay`` is shown in place of a live run; ``sweeping`` says whether a sweep is timed, which nothing may disturb."""
+        """``replay`` is shown in place of a live run; ``sweeping`` says whether a sweep is timed, which nothing may disturb.
+
+        With ``bring`` smollm2 is brought to this machine meanwhile.
+        """
         super().__init__()
         self.controller = LiveController(engine, preferences, self, replay, sweeping)
         self._settings_changed = changed
@@ -133,6 +141,7 @@ class LiveScreen(Screen[None]):
         }
         self._view = ViewChoice()
         self._inspector = Inspector(self._panes["sd"].view, ascii_only=self._ascii, id="inspector")
+        self._arrival = Arrival(begin=bring, id="arrival")
         self._gauges = GaugePanel(lambda: engine.pid, ascii_only=self._ascii, id="figures")
         self._clock: Timer | None = None
         self._rate = 0.0
@@ -146,6 +155,7 @@ class LiveScreen(Screen[None]):
             yield TextLine(id="prompt")
         yield TextLine(id="source")
         yield Banner(id="banner")
+        yield self._arrival
         with Container(id="stage"):
             with Horizontal(id="panes"):
                 yield from self._panes.values()
@@ -369,7 +379,21 @@ class LiveScreen(Screen[None]):
 
     def _take_target(self, name: str | None) -> None:
         if name is not None:
-            self._change(replace(self.controller.settings, target=name))
+            self._change(self.controller.settings.with_target(name))
+
+    def action_bring(self) -> None:
+        """Bring smollm2 to this machine, unless that would disturb a sweep."""
+        if self.controller.sweeping():
+            self.tell("A sweep is being timed, which a download would disturb. Press 2 for it; x stops it.")
+        else:
+            self._arrival.bring()
+        self.refresh_bindings()
+
+    @on(Arrival.Arrived)
+    def _take_arrival(self) -> None:
+        self.tell(self.controller.take_arrival(), 12)
+        self.refresh_bindings()
+        self._tick()
 
     def _take_draft(self, name: str | None) -> None:
         if name is not None:
@@ -486,6 +510,8 @@ class LiveScreen(Screen[None]):
             return self._inspector.place is not None
         if action == "ask":
             return self.controller.asking
+        if action == "bring":
+            return self._arrival.wanted
         return super().check_action(action, parameters)
 
     @on(TokenView.TokenPicked, "#sd-tokens")

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, get_args
 from msgspec import Meta
 
 from fastdraft_core.events import Load, Run
+from fastdraft_core.models.catalog import own_target, usual_draft
 
 GAMMA_RANGE = (1, 12)
 TEMPERATURES = (0.0, 0.3, 0.6, 0.8, 1.0)
@@ -39,7 +40,7 @@ def _in(group: str, about: str, low: float | None = None, high: float | None = N
 class Settings:
     """The choices of one session: flags over the settings file over these defaults."""
 
-    target: Annotated[str, _in("pair", "a model folder, a hub id, or demo (the bundled target)")] = "demo"
+    target: Annotated[str, _in("pair", "a model folder, a hub id, demo (the bundled target) or smollm2")] = "demo"
     draft: Annotated[str, _in("pair", "a model folder, a hub id, demo:XS, demo:S, demo:M, or off")] = "demo:S"
 
     trust_remote_code: Annotated[
@@ -182,6 +183,11 @@ class Settings:
     def changes_to(self, other: Settings) -> Changes:
         """What has to change to make these settings the ``other``."""
         return {name: value for name, value in asdict(other).items() if value != getattr(self, name)}
+
+    def with_target(self, name: str) -> Settings:
+        """Another target; one of fastdraft's own comes with the draft that it is shown with, or without any."""
+        draft = (usual_draft(name) or OFF) if own_target(name) else self.draft
+        return replace(self, target=name, draft=draft)
 
     def with_gamma(self, change: int) -> Settings:
         """Gamma moved by ``change`` inside its range."""

@@ -6,7 +6,7 @@ import csv
 import io
 
 from fastdraft_app.settings.settings import AUTO, OFF, Settings
-from fastdraft_core.models.catalog import DEMO, demo_drafts
+from fastdraft_core.models.catalog import bundled_drafts
 from fastdraft_core.results.store import Result
 
 
@@ -20,9 +20,7 @@ def drafts_of(settings: Settings) -> list[str]:
     ]
     if named:
         return named
-    if settings.target == DEMO:
-        return demo_drafts()
-    return [] if settings.draft in ("", OFF) else [settings.draft]
+    return bundled_drafts(settings.target) or ([] if settings.draft in ("", OFF) else [settings.draft])
 
 
 def with_draft(settings: Settings, name: str) -> str:

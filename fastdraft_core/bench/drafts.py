@@ -8,7 +8,7 @@ from dataclasses import replace
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.pair import Pair, check_vocabularies, load_draft, load_pair
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.models.catalog import DEMO, demo_drafts
+from fastdraft_core.models.catalog import bundled_drafts
 
 Lineup = dict[str, Pair]
 """By the draft's name; all pairs have the same target in memory."""
@@ -17,12 +17,12 @@ _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 1.0, "int4": 
 
 
 def choose_drafts(target: str, asked: Sequence[str]) -> list[str]:
-    """The drafts that were asked for, or all bundled ones for the bundled target.
+    """The drafts that were asked for, or all bundled ones of the target.
 
     Raises:
         FastdraftError: there are none, or one is named twice.
     """
-    drafts = list(asked) or (demo_drafts() if target == DEMO else [])
+    drafts = list(asked) or bundled_drafts(target)
     if not drafts:
         raise FastdraftError("A sweep needs at least one draft: add --draft, once for each.")
     if len(set(drafts)) < len(drafts):

@@ -11,7 +11,7 @@ import msgspec
 
 import fastdraft_core
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.models.catalog import DEMO, hub_id
+from fastdraft_core.models.catalog import hub_id, own_target
 from fastdraft_core.models.draft_vocab import DRAFT_VOCAB_FILE, DraftVocab
 
 #: Sections of the source's card that are still true of the export.
@@ -157,8 +157,8 @@ def _sections(text: str) -> tuple[str, dict[str, str]]:
 def _header(facts: Facts, source: dict[str, Any]) -> str:
     from huggingface_hub import CardData
 
-    # The bundled models are this project's own; what others trained says for itself.
-    ours = "apache-2.0" if facts.name.partition(":")[0] == DEMO else None
+    # The bundled models and SmolLM2 have this licence; what others trained says for itself.
+    ours = "apache-2.0" if own_target(facts.name) else None
     data = CardData(
         license=source.get("license") or ours,
         library_name=_LIBRARIES[facts.form],

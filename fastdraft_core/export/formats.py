@@ -13,7 +13,7 @@ from fastdraft_core.engine.pair import check_vocabularies
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.export.card import Facts, model_card, read_measured
 from fastdraft_core.files import building
-from fastdraft_core.models.catalog import DEMO, parse_name
+from fastdraft_core.models.catalog import is_here, own_target, parse_name
 from fastdraft_core.models.draft_vocab import read_draft_vocab, write_draft_vocab
 from fastdraft_core.models.folders import load_config, load_tokenizer, local_folder
 from fastdraft_core.models.weights import is_ir
@@ -76,8 +76,11 @@ def export(model: str, output: Path, options: ExportOptions, report: Callable[[s
         raise FastdraftError(f"{model} is an OpenVINO IR already. Export from the Hugging Face folder it was made of.")
     with building(output, needed=needed_bytes(source, weights)) as folder:
         tokenizer = load_tokenizer(source, model, trust_remote_code=trust)
-        target = options.target or (DEMO if model.startswith(f"{DEMO}:") else "")
-        width = _target_width(target, model, tokenizer, trust=trust) if target else None
+        own = own_target(model) if ":" in model else ""
+        target = options.target or own
+        # A bundled draft has its target's width; a target that was not downloaded need not be.
+        known = bool(options.target or (own and is_here(own)))
+        width = _target_width(target, model, tokenizer, trust=trust) if known else None
         loaded: Any = load_for(weights, source, model, report, trust_remote_code=trust)
         before = loaded.config.get_text_config().vocab_size
         vocab = read_draft_vocab(source)

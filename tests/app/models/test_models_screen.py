@@ -117,7 +117,7 @@ async def test_enter_on_a_converted_target_does_not_make_it_its_own_draft(make_a
         await pilot.press("enter")
         await wait_for(pilot, lambda: isinstance(app.screen, LiveScreen))
         assert (app.preferences.current.target, app.preferences.current.draft) == ("demo", "demo:S")
-        assert any("middle size" in told.message for told in app._notifications)
+        assert any("shown with" in told.message for told in app._notifications)
 
 
 async def test_delete_asks_and_refuses(make_app: MakeApp) -> None:
