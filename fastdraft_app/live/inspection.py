@@ -96,7 +96,7 @@ def verdict(facts: TokenFacts, quoted: str) -> str:
         case "discarded":
             return _never_judged(facts)
         case "plain":
-            return "what the target said after the prompt"
+            return "what the target said" + (", where nothing was drafted" if facts.block else " after the prompt")
     words = _greedy if facts.greedy else _sampled
     return words(facts, quoted)
 

@@ -149,7 +149,7 @@ def _point(pair: Pair, samples: Sequence[Sample], gamma: int, costs: Costs, samp
         high=high,
         acceptance=metrics.acceptance,
         tau=metrics.tau,
-        predicted=predict(passes, costs, gamma) if gamma else 1.0,
+        predicted=predict(passes, costs) if gamma else 1.0,
         metrics=metrics,
         fallback=why_fallback(pair, gamma, sampling),
     )

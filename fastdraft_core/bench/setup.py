@@ -16,7 +16,7 @@ from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import SweepStarted
 from fastdraft_core.machine.bandwidth import measured_peak_bandwidth
 from fastdraft_core.machine.devices import machine_card
-from fastdraft_core.models.identity import model_hash
+from fastdraft_core.models.identity import draft_hash, model_hash
 from fastdraft_core.results.store import SCHEMA, new_name
 
 #: Of the machine's card, what figures depend on.
@@ -53,7 +53,7 @@ def new_plan(
         machine=msgspec.to_builtins(machine),
         target=target,
         drafts=[p.draft.card for p in lineup.values() if p.draft is not None],
-        hashes={name: model_hash(name) for name in (target.name, *lineup)},
+        hashes=hashes_of(target.name, list(lineup)),
         # Whose code may run is asked anew every time.
         load={key: value for key, value in asdict(load).items() if key != "trust_remote_code"}
         | {"runtime": pair.runtime, "threads": pair.threads},
@@ -72,6 +72,11 @@ def new_plan(
         peak_bandwidth=(peak.single_thread if pair.threads == 1 else peak.all_threads) if peak else None,
         last_level_cache=machine.last_level_cache,
     )
+
+
+def hashes_of(target: str, drafts: Sequence[str]) -> dict[str, str]:
+    """What names mean now, by digest."""
+    return {target: model_hash(target), **{name: draft_hash(name) for name in drafts}}
 
 
 def tasks_of(plan: SweepStarted) -> list[Task]:
@@ -96,7 +101,8 @@ def check_same(plan: SweepStarted, lineup: Lineup, tasks: Sequence[Task]) -> Non
         FastdraftError: something changed; figures of both would not belong together.
     """
     pair = next(iter(lineup.values()))
-    changed = [name for name, digest in plan.hashes.items() if model_hash(name) != digest]
+    now_hashed = hashes_of(plan.target.name, [card.name for card in plan.drafts])
+    changed = [name for name, digest in plan.hashes.items() if now_hashed[name] != digest]
     cards = {card.name: card for card in plan.tasks}
     changed += [f"the prompts of {t.name}" for t in tasks if t.card(pair).digest != cards[t.name].digest]
     here = msgspec.to_builtins(machine_card())

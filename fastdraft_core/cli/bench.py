@@ -96,8 +96,9 @@ def _print_table(pair: Pair, found: list[Point], test: str, prompts: int, repeat
     assert pair.draft is not None
     card, draft = pair.target.card, pair.draft.card
     print(f"target {card.name} · {card.architecture} · {card.parameters / 1e6:.2f} M · {in_bytes(card.weight_bytes)}")
+    size = f"{draft.parameters / 1e6:.2f} M · {in_bytes(draft.weight_bytes)}" if draft.is_model else "no model"
     print(
-        f"draft  {draft.name} · {draft.architecture} · {draft.parameters / 1e6:.2f} M · {in_bytes(draft.weight_bytes)}"
+        f"draft  {draft.name} · {draft.architecture} · {size}"
         f"{f' · scores {draft.draft_vocab:,} of {draft.vocab_size:,} ids' if draft.draft_vocab else ''}"
     )
     print(

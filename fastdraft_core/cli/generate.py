@@ -80,9 +80,10 @@ def generate(
 def _calibrated(target: str, draft: str, temperature: float, load: LoadOptions) -> int:
     from fastdraft_core.machine.cpu import cpu_name
     from fastdraft_core.models.catalog import lasting
+    from fastdraft_core.models.draft_spec import lasting_draft
     from fastdraft_core.results.advice import calibrated_gamma
 
-    found = calibrated_gamma(lasting(target), lasting(draft), temperature, cpu_name(), asdict(load))
+    found = calibrated_gamma(lasting(target), lasting_draft(draft), temperature, cpu_name(), asdict(load))
     if found.words:
         talk.print(found.words)
     return found.gamma

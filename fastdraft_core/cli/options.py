@@ -16,6 +16,7 @@ from fastdraft_core.errors import FastdraftError
 if TYPE_CHECKING:
     from fastdraft_core.bench.tasks import Prompt
     from fastdraft_core.engine.pair import Pair
+    from fastdraft_core.events import ModelCard
     from fastdraft_core.training.recipe import Recipe
 
 Target = Annotated[
@@ -24,7 +25,8 @@ Target = Annotated[
 Draft = Annotated[
     str,
     typer.Option(
-        help="Draft: demo:XS, demo:S, demo:M, a model folder, a .gguf file, ollama:NAME or a hub id; @vocab=N behind it scores N ids alone."
+        help="Draft: demo:XS, demo:S, demo:M, a model folder, a .gguf file, ollama:NAME or a hub id; @vocab=N behind it scores N ids alone. "
+        "Without a draft model: ngram:2-4, what followed the longest repeated suffix of 2 to 4 tokens."
     ),
 ]
 Temperature = Annotated[float, typer.Option(min=0.0, help="Sampling temperature; 0 is greedy.")]
@@ -107,13 +109,18 @@ def load_pair(target: str, draft: str, load: LoadOptions) -> Pair:
     with talk.status("loading") as status:
         pair = pairs.load_pair(target, draft or None, load, status.update)
     card, other = pair.target.card, pair.draft.card if pair.draft else None
-    beside = f", draft {other.name} {other.parameters / 1e6:.1f}M" if other else ""
+    beside = f", draft {sized(other)}" if other else ""
     talk.print(
-        f"target {card.name} {card.parameters / 1e6:.1f}M{beside} · {pair.runtime} {card.precision} on {card.device} · "
+        f"target {sized(card)}{beside} · {pair.runtime} {card.precision} on {card.device} · "
         f"{pair.threads} threads · loaded in {pair.seconds:.1f} s"
     )
     say_runtime(pair)
     return pair
+
+
+def sized(card: ModelCard) -> str:
+    """A model by its name and size; what drafts without a model by its name alone."""
+    return f"{card.name} {card.parameters / 1e6:.1f}M" if card.is_model else f"{card.name} (no model)"
 
 
 def with_trust(settings: list[str] | None, trust: bool) -> list[str]:

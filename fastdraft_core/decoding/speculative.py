@@ -100,6 +100,7 @@ def speculative(
         verdict = judge(drafted, q, logits, request.sampling, streams)
         emitted = cut([*drafted[: verdict.accepted], verdict.token], request.stops)
         target.rewind(len(sequence) + verdict.accepted)
+        drafter.learn(sequence, drafted, verdict, logits)
         drafter.keep(len(sequence) + verdict.accepted)
         sequence += emitted
         at = watch.read()

@@ -162,7 +162,7 @@ def block_event(record: Pass, mode: str, index: int, detokenizer: Detokenizer, n
 
 
 def _extra_state(record: Pass, mode: str) -> str:
-    if mode == "ar":
+    if mode == "ar" or not record.drafted:
         return "plain"
     return "corrected" if record.accepted < len(record.drafted) else "bonus"
 

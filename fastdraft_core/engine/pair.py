@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastdraft_core.decoding.details import Observer, Witness
-from fastdraft_core.decoding.drafters import ModelDrafter
+from fastdraft_core.decoding.drafters import Draft, Drafter, drafter_of
+from fastdraft_core.decoding.ngrams import Ngrams
 from fastdraft_core.decoding.records import Pass, Record, Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.speculative import autoregressive, speculative
@@ -22,7 +23,7 @@ from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event
 from fastdraft_core.machine.devices import choose_threads
 from fastdraft_core.metrics import Cost
-from fastdraft_core.models.catalog import parse_name
+from fastdraft_core.models.draft_spec import DraftSpec, NgramDraft, parse_draft, refuse_as_target
 from fastdraft_core.models.draft_vocab import head_ids
 from fastdraft_core.models.folders import load_generation_config, load_tokenizer, local_folder
 from fastdraft_core.models.prompt_ids import chat_ids, text_ids
@@ -42,10 +43,10 @@ _WARM_UP_SECONDS, _MOST_WARM_UPS = 0.3, 20
 
 @dataclass(slots=True)
 class Pair:
-    """A target, a draft where there is one, and their common tokenizer."""
+    """A target, what drafts for it where something does, and their common tokenizer."""
 
     target: Runtime
-    draft: Runtime | None
+    draft: Draft | None
     tokenizer: PreTrainedTokenizerBase
     stops: frozenset[int]
     threads: int
@@ -53,15 +54,15 @@ class Pair:
     runtime: str = "torch"
     runtime_reason: str = ""
 
-    def drafter(self) -> ModelDrafter:
-        """The draft as a drafter.
+    def drafter(self) -> Drafter:
+        """A new drafter of the draft.
 
         Raises:
             FastdraftError: there is no draft.
         """
         if self.draft is None:
             raise FastdraftError("Speculative decoding needs a draft: add --draft, for example --draft demo:S.")
-        return ModelDrafter(self.draft)
+        return drafter_of(self.draft)
 
     def cost(self) -> Cost:
         """What the passes of this pair read."""
@@ -166,48 +167,58 @@ def load_pair(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     check_options(options)
     trust = options.trust_remote_code
-    if parse_name(target).draft_vocab is not None:
-        raise FastdraftError(
-            f"A target scores every id, or its text would be another one: leave @vocab out of {target}. It is for drafts."
-        )
+    refuse_as_target(target)
+    spec = parse_draft(draft) if draft else None
     report(f"finding {target}")
     source = Source(target, local_folder(target, report=report))
     tokenizer = load_tokenizer(source.folder, target, trust_remote_code=trust)
-    other = None
-    if draft:
-        report(f"comparing the tokenizers of {target} and {draft}")
-        other, theirs = _draft_source(draft, trust, report)
-        check_vocabularies(tokenizer.get_vocab(), theirs.get_vocab(), target, draft)
-    loaded = Loader(source, other, tokenizer, options, report).load()
-    first, second = loaded.target, loaded.draft
-    if second and second.vocab_size != first.vocab_size:
-        raise FastdraftError(
-            f"{target} scores {first.vocab_size} ids and {draft} {second.vocab_size}; a draft must score every id of its target."
-        )
+    model = _model_of(spec, target, tokenizer, trust, report) if spec else None
+    loaded = Loader(source, model, tokenizer, options, report).load()
+    found = _assembled(spec, target, loaded.target, loaded.draft) if spec else None
     stops = stop_ids(source.folder, tokenizer, trust)
     threads, seconds = choose_threads(options.threads), time.perf_counter() - started
-    return Pair(first, second, tokenizer, stops, threads, seconds, loaded.runtime, loaded.reason)
+    return Pair(loaded.target, found, tokenizer, stops, threads, seconds, loaded.runtime, loaded.reason)
 
 
-def load_draft(
-    name: str, options: LoadOptions, report: Callable[[str], None] = lambda step: None
-) -> tuple[Runtime, PreTrainedTokenizerBase]:
-    """Load a draft without its target, and its tokenizer; ``options`` are those of the model itself.
+def with_draft(
+    pair: Pair, target: str, draft: str, options: LoadOptions, report: Callable[[str], None] = lambda step: None
+) -> Pair:
+    """``pair`` with another draft of its ``target`` by name; ``options`` are those of the draft's own model.
 
     Raises:
-        FastdraftError: it cannot be loaded.
+        FastdraftError: as ``load_pair``.
     """
-    report(f"finding {name}")
-    source, tokenizer = _draft_source(name, options.trust_remote_code, report)
-    return Loader(source, None, tokenizer, options, report).load().target, tokenizer
+    spec = parse_draft(draft)
+    source = _model_of(spec, target, pair.tokenizer, options.trust_remote_code, report)
+    model = Loader(source, None, pair.tokenizer, options, report).load().target if source else None
+    return replace(pair, draft=_assembled(spec, target, pair.target, model))
 
 
-def _draft_source(name: str, trust: bool, report: Callable[[str], None]) -> tuple[Source, PreTrainedTokenizerBase]:
-    """Where a draft lies and which ids its head scores, and its tokenizer."""
+def _model_of(
+    spec: DraftSpec, target: str, tokenizer: PreTrainedTokenizerBase, trust: bool, report: Callable[[str], None]
+) -> Source | None:
+    """The model that a way to draft needs, with the tokenizer of the target; None where it needs none."""
+    if isinstance(spec, NgramDraft):
+        return None
+    name = str(spec)
+    report(f"comparing the tokenizers of {target} and {name}")
     folder = local_folder(name, report=report)
-    tokenizer = load_tokenizer(folder, name, trust_remote_code=trust)
-    stops = stop_ids(folder, tokenizer, trust)
-    return Source(name, folder, head_ids(folder, parse_name(name), known_ids(tokenizer), stops)), tokenizer
+    theirs = load_tokenizer(folder, name, trust_remote_code=trust)
+    check_vocabularies(tokenizer.get_vocab(), theirs.get_vocab(), target, name)
+    scored = head_ids(folder, spec.name, known_ids(theirs), stop_ids(folder, theirs, trust))
+    return Source(name, folder, scored)
+
+
+def _assembled(spec: DraftSpec, target: str, runtime: Runtime, model: Runtime | None) -> Draft:
+    """The way to draft for a target on its runtime, from the model that it needs."""
+    if isinstance(spec, NgramDraft):
+        return Ngrams(spec, runtime)
+    assert model is not None
+    if model.vocab_size != runtime.vocab_size:
+        raise FastdraftError(
+            f"{target} scores {runtime.vocab_size} ids and {spec} {model.vocab_size}; a draft must score every id of its target."
+        )
+    return model
 
 
 def check_vocabularies(target: dict[str, int], draft: dict[str, int], target_name: str, draft_name: str) -> None:

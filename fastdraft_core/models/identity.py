@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from fastdraft_core.models.catalog import parse_name
+from fastdraft_core.models.draft_spec import NgramDraft, parse_draft
 from fastdraft_core.models.draft_vocab import DRAFT_VOCAB_FILE
 from fastdraft_core.models.file_hashes import file_hash
 from fastdraft_core.models.folders import local_folder
@@ -37,6 +38,14 @@ def model_hash(name: str) -> str:
     for file in _files(local_folder(name), _ALL):
         digest.update(f"{file.name}:{file_hash(file)}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def draft_hash(name: str) -> str:
+    """16 hex digits of a way to draft: of its model, or of its notation where it has none."""
+    spec = parse_draft(name)
+    if isinstance(spec, NgramDraft):
+        return hashlib.sha256(str(spec).encode()).hexdigest()[:16]
+    return model_hash(name)
 
 
 def source_key(folder: Path) -> str:

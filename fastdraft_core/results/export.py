@@ -181,10 +181,12 @@ def _conditions(result: Result) -> Iterator[str]:
     yield f"`{_safe(plan.command)}`, {plan.created}, schema {plan.schema}"
     for card in (plan.target, *plan.drafts):
         role = "target" if card is plan.target else "draft"
-        yield (
-            f"{role} {_safe(card.name)}: {card.architecture}, {card.parameters / 1e6:.2f} M parameters, {card.precision} on {card.device}, "
-            f"hash {plan.hashes.get(card.name, 'unknown')}"
+        size = (
+            f"{card.parameters / 1e6:.2f} M parameters, {card.precision} on {card.device}"
+            if card.is_model
+            else "no model"
         )
+        yield f"{role} {_safe(card.name)}: {card.architecture}, {size}, hash {plan.hashes.get(card.name, 'unknown')}"
     yield f"{machine.get('cpu')}, {machine.get('physical_cores')} cores, {plan.threads} threads, {machine.get('os')}"
     yield f"fastdraft {machine.get('fastdraft')}, Python {machine.get('python')}, runtime {plan.runtime}{f' ({_safe(plan.runtime_reason)})' if plan.runtime_reason else ''}, {versions}"
     for task in plan.tasks:
