@@ -8,8 +8,16 @@ import pytest
 
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.catalog import ModelName, lasting, parse_name, resolve
+from fastdraft_core.models.draft_spec import (
+    OFFERED,
+    ModelDraft,
+    NgramDraft,
+    lasting_draft,
+    parse_draft,
+    refuse_as_target,
+)
 from fastdraft_core.models.draft_vocab import DraftVocab, head_ids, write_draft_vocab
-from fastdraft_core.models.identity import model_hash
+from fastdraft_core.models.identity import draft_hash, model_hash
 from tests.folders import tiny_target, write_model
 
 
@@ -71,3 +79,49 @@ def test_the_order_is_the_drafts_own_or_the_lowest_ids(tmp_path: Path) -> None:
         head_ids(tmp_path, ModelName("d", 6), 300, {1})
     with pytest.raises(FastdraftError, match="has 300 ids"):
         head_ids(tmp_path / "none", ModelName("d", 300), 300, {1})
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("demo:S@vocab=64", ModelDraft(ModelName("demo:S", 64))),
+        ("ngram:2-4", NgramDraft(2, 4)),
+        ("ngram:3", NgramDraft(3, 3)),
+    ],
+)
+def test_every_way_to_draft_has_one_notation(text: str, spec: object) -> None:
+    """Taken apart and put together again, so that a kept result can be opened by it."""
+    assert parse_draft(text) == spec
+    assert str(parse_draft(text)) == text
+    assert lasting_draft(text) == text
+    assert all(str(parse_draft(way)) == way for way in OFFERED)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ngram:", "not understood; write ngram:SHORTEST-LONGEST"),
+        ("ngram:two", "not understood"),
+        ("ngram:2-4@vocab=8", "not understood"),
+        ("ngram:0-4", "lengths from 1 to 32"),
+        ("ngram:4-2", "the shorter one first"),
+    ],
+)
+def test_a_wrong_way_is_one_sentence(text: str, words: str) -> None:
+    """It says what to write instead."""
+    with pytest.raises(FastdraftError, match=words):
+        parse_draft(text)
+
+
+def test_a_way_to_draft_is_no_target() -> None:
+    """What drafts for a target needs one."""
+    with pytest.raises(FastdraftError, match="give a model as the target"):
+        refuse_as_target("ngram:2-4")
+    with pytest.raises(FastdraftError, match="leave @vocab out"):
+        refuse_as_target("demo@vocab=8")
+    refuse_as_target("demo")
+
+
+def test_ways_without_files_have_a_digest_too() -> None:
+    """A kept sweep goes on only with what it measured."""
+    assert draft_hash("ngram:2-4") == draft_hash("ngram:2-4") != draft_hash("ngram:2-3")
