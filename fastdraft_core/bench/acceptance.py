@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
-from fastdraft_core.decoding.drafters import Draft
+from fastdraft_core.decoding.cascade import Cascade
+from fastdraft_core.decoding.drafters import Draft, Method
 from fastdraft_core.decoding.ngrams import Ngrams
 from fastdraft_core.decoding.sampling import Sampling, process
 from fastdraft_core.runtimes.base import Runtime
@@ -48,7 +49,10 @@ def fate(
     """
     if isinstance(draft, Ngrams):
         return _looked_up(draft, prompt, text, sampling, most)
-    found = probabilities(draft, prompt, text, sampling)
+    # A cascade drafts with the law of its model.
+    model = draft.model if isinstance(draft, Cascade) else draft
+    assert not isinstance(model, Method)
+    found = probabilities(model, prompt, text, sampling)
     return Fate(chances(likely or [1.0] * len(found), found))
 
 

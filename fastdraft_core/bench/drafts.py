@@ -9,7 +9,7 @@ from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.pair import Pair, load_pair, with_draft
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.catalog import DEMO, demo_drafts
-from fastdraft_core.models.draft_spec import names_model
+from fastdraft_core.models.draft_spec import model_of, parse_draft
 
 Lineup = dict[str, Pair]
 """By the draft's name; all pairs have the same target in memory."""
@@ -39,7 +39,7 @@ def load_lineup(
     Raises:
         FastdraftError: a model cannot be loaded, or a draft's vocabulary is not the target's.
     """
-    lead = next((name for name in drafts if names_model(name)), drafts[0])
+    lead = next((name for name in drafts if model_of(parse_draft(name))), drafts[0])
     first = load_pair(target, lead, options, report)
     alone = replace(
         options,

@@ -11,6 +11,7 @@ import msgspec
 
 from fastdraft_core.bench.drafts import Lineup
 from fastdraft_core.bench.tasks import Task, file_task, load_tasks
+from fastdraft_core.decoding.records import TOKEN
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import SweepStarted
@@ -35,6 +36,7 @@ class Settings:
     budget: float
     seed: int
     ignore_stop: bool = False
+    verification: str = TOKEN
 
 
 def new_plan(
@@ -69,6 +71,7 @@ def new_plan(
         budget=settings.budget,
         seed=settings.seed,
         ignore_stop=settings.ignore_stop,
+        verification=settings.verification,
         peak_bandwidth=(peak.single_thread if pair.threads == 1 else peak.all_threads) if peak else None,
         last_level_cache=machine.last_level_cache,
     )
@@ -76,7 +79,7 @@ def new_plan(
 
 def hashes_of(target: str, drafts: Sequence[str]) -> dict[str, str]:
     """What names mean now, by digest."""
-    return {target: model_hash(target), **{name: draft_hash(name) for name in drafts}}
+    return {target: model_hash(target), **{name: draft_hash(name, target) for name in drafts}}
 
 
 def tasks_of(plan: SweepStarted) -> list[Task]:

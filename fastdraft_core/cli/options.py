@@ -34,6 +34,10 @@ TopK = Annotated[int, typer.Option(min=0, help="Keep the k most probable tokens;
 TopP = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="Keep the smallest set with this probability; 1 keeps all.")
 ]
+Verification = Annotated[
+    str,
+    typer.Option(help="How sampled blocks are judged: token by token, or the whole block at once (keeps no fewer)."),
+]
 Seed = Annotated[int, typer.Option(help="Fixes every random number.")]
 Length = Annotated[int, typer.Option(min=1, help="New tokens.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16; default: what the processor does well.")]

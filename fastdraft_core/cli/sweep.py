@@ -65,6 +65,7 @@ def sweep(
     budget: Annotated[str, typer.Option(help="Stop after this time: 90s, 5m or 1h.")] = "5m",
     top_k: options.TopK = 0,
     top_p: options.TopP = 1.0,
+    verification: options.Verification = "token",
     seed: options.Seed = 1,
     ignore_stop: options.IgnoreStop = False,
     resume: Annotated[
@@ -103,6 +104,7 @@ def sweep(
         budget=seconds,
         seed=seed,
         ignore_stop=ignore_stop,
+        verification=verification,
     )
     # As they are kept: a sweep goes on from any folder, and its points are opened from any.
     target, drafts = lasting(target), choose_drafts(target, [lasting_draft(name) for name in draft or []])

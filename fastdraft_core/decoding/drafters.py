@@ -140,6 +140,10 @@ class ModelDrafter:
                 return self._block(writer, ids, gamma, sampling, stream)
         return self._steps(ids, gamma, sampling, stream)
 
+    def read(self, ids: list[int]) -> torch.Tensor:
+        """Logits ``[len(ids), V]`` after each of ``ids``, which follow what was read; -inf outside of a draft vocabulary."""
+        return self._whole(self.runtime.forward(ids), -torch.inf)
+
     def learn(self, ids: list[int], drafted: list[int], verdict: Verdict, logits: torch.Tensor) -> None:
         """Nothing: a model drafts from the text alone."""
 

@@ -25,7 +25,8 @@ def why_slower(ar: RunMetrics, sd: RunMetrics) -> str:
     if cost is None or sd.tau >= cost.total:
         return ""
     if not sd.drafted:
-        return NOTHING_DRAFTED
+        # An autoregressive run has no positions to draft at.
+        return NOTHING_DRAFTED if sd.joint else ""
     term = blame(cost, sd)
     account = (
         f"A block costs {cost.total:.2f} autoregressive steps (draft {cost.drafted * cost.draft:.2f}, "

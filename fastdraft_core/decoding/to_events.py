@@ -122,6 +122,7 @@ def _started(about: Description) -> RunStarted:
         top_p=sampling.top_p,
         seed=request.seed,
         max_new_tokens=request.max_new_tokens,
+        verification=request.verification,
     )
 
 

@@ -45,11 +45,15 @@ _KINDS = {"gpu": "openvino", "npu": "openvino", "cuda": "torch", "xpu": "torch",
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model by the name people know, and the folder of its files; ``head_ids`` are those that a draft's head scores."""
+    """A model by the name people know, and the folder of its files; ``head_ids`` are those that a draft's head scores.
+
+    ``weights`` is the format that belongs to its name, as in ``self:int4``; else the options say it.
+    """
 
     name: str
     folder: Path
     head_ids: list[int] | None = None
+    weights: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,8 @@ class Loader:
         for source in self._sources():
             if is_ir_alone(source.folder):
                 return Choice("openvino", f"{source.name} is an OpenVINO model")
-        if options.weights or options.draft_weights or options.kv_precision:
+        formats = [options.weights, options.draft_weights, *(source.weights for source in self._sources())]
+        if any(formats) or options.kv_precision:
             return Choice("openvino", "only OpenVINO has weight formats and key-value precisions")
         if not options.device and (best := choose_device()) != "cpu":
             return Choice("torch", f"OpenVINO does not run on {best}")
@@ -156,6 +161,11 @@ class Loader:
 
     def _on_torch(self, source: Source, device: str, weights: str) -> Runtime:
         del weights
+        if source.weights:
+            raise FastdraftError(
+                f"{source.name} needs OpenVINO, since PyTorch computes with whole weights here: add --runtime openvino, or draft "
+                "with the target's first layers, for example self:layers=4."
+            )
         dtype = choose_dtype(device, self.options.dtype)
         self.report(f"loading {source.name} as {dtype} on {device}")
         trust = self.options.trust_remote_code
@@ -170,7 +180,7 @@ class Loader:
         )
 
     def _on_openvino(self, source: Source, device: str, weights: str) -> Runtime:
-        options = self.options
+        options, weights = self.options, source.weights or weights
         folder = ir_of(source.folder, source.name, weights, self.report, trust_remote_code=options.trust_remote_code)
         self.report(f"loading {source.name} into OpenVINO on {device}")
         wanted = OpenVinoOptions(device, options.dtype, options.kv_precision, choose_threads(options.threads))

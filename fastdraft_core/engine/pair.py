@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastdraft_core.decoding.cascade import Cascade
 from fastdraft_core.decoding.details import Observer, Witness
 from fastdraft_core.decoding.drafters import Draft, Drafter, drafter_of
 from fastdraft_core.decoding.ngrams import Ngrams
-from fastdraft_core.decoding.records import Pass, Record, Request
+from fastdraft_core.decoding.records import TOKEN, Pass, Record, Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.speculative import autoregressive, speculative
 from fastdraft_core.decoding.to_events import Description, events
@@ -23,8 +24,18 @@ from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event
 from fastdraft_core.machine.devices import choose_threads
 from fastdraft_core.metrics import Cost
-from fastdraft_core.models.draft_spec import DraftSpec, NgramDraft, parse_draft, refuse_as_target
+from fastdraft_core.models.catalog import ModelName
+from fastdraft_core.models.draft_spec import (
+    CascadeDraft,
+    DraftSpec,
+    NgramDraft,
+    SelfDraft,
+    model_of,
+    parse_draft,
+    refuse_as_target,
+)
 from fastdraft_core.models.draft_vocab import head_ids
+from fastdraft_core.models.first_layers import first_layers
 from fastdraft_core.models.folders import load_generation_config, load_tokenizer, local_folder
 from fastdraft_core.models.prompt_ids import chat_ids, text_ids
 from fastdraft_core.models.tokens import known_ids, refuse_ids
@@ -83,10 +94,11 @@ class Pair:
         seed: int = 0,
         chat: bool | None = None,
         ignore_stops: bool = False,
+        verification: str = TOKEN,
     ) -> Request:
         """A request for the text ``prompt``; see ``encode`` for ``chat``."""
         stops = frozenset[int]() if ignore_stops else self.stops
-        return Request(self.encode(prompt, chat=chat), max_new_tokens, sampling, stops, seed)
+        return Request(self.encode(prompt, chat=chat), max_new_tokens, sampling, stops, seed, verification)
 
     def decode(self, mode: str, request: Request, gamma: int, observe: Observer | None = None) -> Iterator[Record]:
         """Decode autoregressively (``ar``) or speculatively (``sd``), where ``observe`` sees every block."""
@@ -172,7 +184,7 @@ def load_pair(
     report(f"finding {target}")
     source = Source(target, local_folder(target, report=report))
     tokenizer = load_tokenizer(source.folder, target, trust_remote_code=trust)
-    model = _model_of(spec, target, tokenizer, trust, report) if spec else None
+    model = _model_of(spec, source, tokenizer, trust, report) if spec else None
     loaded = Loader(source, model, tokenizer, options, report).load()
     found = _assembled(spec, target, loaded.target, loaded.draft) if spec else None
     stops = stop_ids(source.folder, tokenizer, trust)
@@ -189,36 +201,42 @@ def with_draft(
         FastdraftError: as ``load_pair``.
     """
     spec = parse_draft(draft)
-    source = _model_of(spec, target, pair.tokenizer, options.trust_remote_code, report)
+    of_target = Source(target, local_folder(target, report=report))
+    source = _model_of(spec, of_target, pair.tokenizer, options.trust_remote_code, report)
     model = Loader(source, None, pair.tokenizer, options, report).load().target if source else None
     return replace(pair, draft=_assembled(spec, target, pair.target, model))
 
 
 def _model_of(
-    spec: DraftSpec, target: str, tokenizer: PreTrainedTokenizerBase, trust: bool, report: Callable[[str], None]
+    spec: DraftSpec, target: Source, tokenizer: PreTrainedTokenizerBase, trust: bool, report: Callable[[str], None]
 ) -> Source | None:
     """The model that a way to draft needs, with the tokenizer of the target; None where it needs none."""
-    if isinstance(spec, NgramDraft):
+    model = model_of(spec)
+    if model is None:
         return None
-    name = str(spec)
-    report(f"comparing the tokenizers of {target} and {name}")
-    folder = local_folder(name, report=report)
-    theirs = load_tokenizer(folder, name, trust_remote_code=trust)
-    check_vocabularies(tokenizer.get_vocab(), theirs.get_vocab(), target, name)
-    scored = head_ids(folder, spec.name, known_ids(theirs), stop_ids(folder, theirs, trust))
-    return Source(name, folder, scored)
+    name = str(model)
+    if isinstance(model, SelfDraft):
+        folder = first_layers(target.folder, model.layers, target.name) if model.layers else target.folder
+        scored, weights = ModelName(name, model.draft_vocab), model.weights
+    else:
+        report(f"comparing the tokenizers of {target.name} and {name}")
+        folder, scored, weights = local_folder(name, report=report), model.name, ""
+        theirs = load_tokenizer(folder, name, trust_remote_code=trust)
+        check_vocabularies(tokenizer.get_vocab(), theirs.get_vocab(), target.name, name)
+    ids = head_ids(folder, scored, known_ids(tokenizer), stop_ids(folder, tokenizer, trust))
+    return Source(name, folder, ids, weights)
 
 
 def _assembled(spec: DraftSpec, target: str, runtime: Runtime, model: Runtime | None) -> Draft:
     """The way to draft for a target on its runtime, from the model that it needs."""
     if isinstance(spec, NgramDraft):
         return Ngrams(spec, runtime)
-    assert model is not None
+    assert model is not None, "every other way has a model"
     if model.vocab_size != runtime.vocab_size:
         raise FastdraftError(
             f"{target} scores {runtime.vocab_size} ids and {spec} {model.vocab_size}; a draft must score every id of its target."
         )
-    return model
+    return Cascade(spec, Ngrams(spec.lookup, runtime), model) if isinstance(spec, CascadeDraft) else model
 
 
 def check_vocabularies(target: dict[str, int], draft: dict[str, int], target_name: str, draft_name: str) -> None:

@@ -173,6 +173,7 @@ class Engine:
             max_new_tokens=command.max_new_tokens,
             sampling=Sampling(command.temperature, command.top_k, command.top_p),
             seed=command.seed,
+            verification=command.verification,
         )
         finished: dict[str, RunFinished] = {}
         for mode in ("ar", "sd") if pair.draft else ("ar",):

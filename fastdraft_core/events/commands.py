@@ -28,7 +28,10 @@ class Load(Event, frozen=True):
 
 
 class Run(Event, frozen=True):
-    """Decode ``prompt`` autoregressively and speculatively, one after the other, each after a warm-up."""
+    """Decode ``prompt`` autoregressively and speculatively, one after the other, each after a warm-up.
+
+    ``verification`` is how sampled blocks are judged: ``token`` by token, or the whole ``block`` at once.
+    """
 
     prompt: str
     gamma: int
@@ -37,6 +40,7 @@ class Run(Event, frozen=True):
     top_p: float = 1.0
     seed: int = 0
     max_new_tokens: int = 128
+    verification: str = "token"
 
 
 class Cancel(Event, frozen=True):

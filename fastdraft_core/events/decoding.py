@@ -87,7 +87,10 @@ class Block(Event, frozen=True):
 
 
 class RunStarted(Event, frozen=True):
-    """A run begins: ``mode`` is ``ar`` or ``sd``; ``prompt_tokens`` counts the prompt's ids."""
+    """A run begins: ``mode`` is ``ar`` or ``sd``; ``prompt_tokens`` counts the prompt's ids.
+
+    ``verification`` is how sampled blocks are judged: ``token`` by token, or the whole ``block`` at once.
+    """
 
     mode: str
     prompt: str
@@ -98,6 +101,7 @@ class RunStarted(Event, frozen=True):
     top_p: float
     seed: int
     max_new_tokens: int
+    verification: str = "token"
 
 
 class FirstToken(Event, frozen=True):

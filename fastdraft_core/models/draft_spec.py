@@ -1,6 +1,8 @@
 """One notation for every way to draft: what is typed for a draft, as a value.
 
 ``demo:S``, ``FOLDER@vocab=8192``: a model. ``ngram:2-4``: the longest repeated suffix of 2 to 4 tokens, without a model.
+``self:int4``: the target itself in fewer bits. ``self:layers=8``: its first 8 layers and its head.
+``cascade:ngram:2-4+demo:S``: a lookup drafts for the draft.
 """
 
 from __future__ import annotations
@@ -11,11 +13,17 @@ from dataclasses import dataclass
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.catalog import ModelName, lasting, parse_name
 
-NGRAM = "ngram:"
+NGRAM, SELF, CASCADE = "ngram:", "self:", "cascade:"
 #: What pickers offer of it; suffixes of one token match nearly anywhere, and those of more than four hardly ever alone.
 USUAL_NGRAM = f"{NGRAM}2-4"
+#: Formats of fewer bits that a target may draft for itself in.
+_BITS = ("int8", "int4")
 #: What pickers offer beside models, in words.
-OFFERED = {USUAL_NGRAM: "what followed the longest repeated suffix of 2 to 4 tokens; no cost"}
+OFFERED = {
+    USUAL_NGRAM: "what followed the longest repeated suffix of 2 to 4 tokens; no cost",
+    f"{SELF}int4": "the target itself with 4-bit weights (OpenVINO)",
+    f"{SELF}int8": "the target itself with 8-bit weights (OpenVINO)",
+}
 #: Longer suffixes than this find nothing that the shorter ones do not.
 _LONGEST = 32
 
@@ -32,6 +40,22 @@ class ModelDraft:
 
 
 @dataclass(frozen=True, slots=True)
+class SelfDraft:
+    """The target drafts for itself: with its weights in the format ``weights``, or with its first ``layers`` alone.
+
+    ``draft_vocab`` is how many ids its head scores then, None for all.
+    """
+
+    weights: str = ""
+    layers: int = 0
+    draft_vocab: int | None = None
+
+    def __str__(self) -> str:
+        """As it is typed."""
+        return str(ModelName(f"{SELF}{self.weights or f'layers={self.layers}'}", self.draft_vocab))
+
+
+@dataclass(frozen=True, slots=True)
 class NgramDraft:
     """What followed the longest suffix seen before, of ``longest`` to ``shortest`` tokens, in the prompt and the text."""
 
@@ -43,7 +67,19 @@ class NgramDraft:
         return f"{NGRAM}{self.shortest}" + (f"-{self.longest}" if self.longest > self.shortest else "")
 
 
-DraftSpec = ModelDraft | NgramDraft
+@dataclass(frozen=True, slots=True)
+class CascadeDraft:
+    """A lookup drafts for a model that drafts for the target (Cascade Speculative Drafting, arXiv 2312.11462)."""
+
+    lookup: NgramDraft
+    model: ModelDraft | SelfDraft
+
+    def __str__(self) -> str:
+        """As it is typed."""
+        return f"{CASCADE}{self.lookup}+{self.model}"
+
+
+DraftSpec = ModelDraft | SelfDraft | NgramDraft | CascadeDraft
 
 
 def parse_draft(text: str) -> DraftSpec:
@@ -54,12 +90,14 @@ def parse_draft(text: str) -> DraftSpec:
     """
     if text.startswith(NGRAM):
         return _ngram(text)
-    return ModelDraft(parse_name(text))
+    return _cascade(text) if text.startswith(CASCADE) else _model(text)
 
 
-def names_model(text: str) -> bool:
-    """Whether ``text`` names a model by itself, as a target must, and no way to draft for one."""
-    return not text.startswith(NGRAM)
+def model_of(spec: DraftSpec) -> ModelDraft | SelfDraft | None:
+    """The model that a way to draft needs; None where it needs none."""
+    if isinstance(spec, CascadeDraft):
+        return spec.model
+    return None if isinstance(spec, NgramDraft) else spec
 
 
 def refuse_as_target(name: str) -> None:
@@ -68,7 +106,7 @@ def refuse_as_target(name: str) -> None:
     Raises:
         FastdraftError: it is a way to draft, or has a draft vocabulary.
     """
-    if not names_model(name):
+    if name.startswith((NGRAM, SELF, CASCADE)):
         raise FastdraftError(
             f"{name} is a way to draft and no target; give a model as the target, and this as --draft."
         )
@@ -80,7 +118,26 @@ def refuse_as_target(name: str) -> None:
 
 def lasting_draft(text: str) -> str:
     """``text`` as it means the same from every working folder."""
-    return lasting(text) if names_model(text) else text
+    if text.startswith(CASCADE):
+        before, plus, model = text.partition("+")
+        return f"{before}{plus}{lasting_draft(model)}"
+    return text if text.startswith((NGRAM, SELF)) else lasting(text)
+
+
+def _model(text: str) -> ModelDraft | SelfDraft:
+    name = parse_name(text)
+    if not name.base.startswith(SELF):
+        return ModelDraft(name)
+    what = name.base.removeprefix(SELF)
+    if what in _BITS:
+        return SelfDraft(weights=what, draft_vocab=name.draft_vocab)
+    match = re.fullmatch(r"layers=(\d+)", what)
+    if match is None or int(match[1]) == 0:
+        raise FastdraftError(
+            f"{text!r} is not understood; write {' or '.join(SELF + bits for bits in _BITS)} for the target in fewer bits, or "
+            f"{SELF}layers=8 for its first 8 layers."
+        )
+    return SelfDraft(layers=int(match[1]), draft_vocab=name.draft_vocab)
 
 
 def _ngram(text: str) -> NgramDraft:
@@ -94,3 +151,13 @@ def _ngram(text: str) -> NgramDraft:
             f"first, for example {USUAL_NGRAM}."
         )
     return NgramDraft(shortest, longest)
+
+
+def _cascade(text: str) -> CascadeDraft:
+    lookup, plus, model = text.removeprefix(CASCADE).partition("+")
+    if not plus or not model or not lookup.startswith(NGRAM) or model.startswith((NGRAM, CASCADE)):
+        raise FastdraftError(
+            f"{text!r} is not understood; write {CASCADE}{USUAL_NGRAM}+DRAFT, a lookup that drafts for a draft model, for "
+            f"example {CASCADE}{USUAL_NGRAM}+demo:S."
+        )
+    return CascadeDraft(_ngram(lookup), _model(model))

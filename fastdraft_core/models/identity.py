@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from fastdraft_core.models.catalog import parse_name
-from fastdraft_core.models.draft_spec import NgramDraft, parse_draft
+from fastdraft_core.models.draft_spec import ModelDraft, SelfDraft, model_of, parse_draft
 from fastdraft_core.models.draft_vocab import DRAFT_VOCAB_FILE
 from fastdraft_core.models.file_hashes import file_hash
 from fastdraft_core.models.folders import local_folder
@@ -40,12 +40,14 @@ def model_hash(name: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def draft_hash(name: str) -> str:
-    """16 hex digits of a way to draft: of its model, or of its notation where it has none."""
+def draft_hash(name: str, target: str) -> str:
+    """16 hex digits of a way to draft for ``target``: of its notation and its model, where there is one."""
     spec = parse_draft(name)
-    if isinstance(spec, NgramDraft):
-        return hashlib.sha256(str(spec).encode()).hexdigest()[:16]
-    return model_hash(name)
+    if isinstance(spec, ModelDraft):
+        return model_hash(name)
+    model = model_of(spec)
+    files = "" if model is None else model_hash(target if isinstance(model, SelfDraft) else str(model))
+    return hashlib.sha256(f"{spec} {files}".encode()).hexdigest()[:16]
 
 
 def source_key(folder: Path) -> str:

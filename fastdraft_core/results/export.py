@@ -192,7 +192,8 @@ def _conditions(result: Result) -> Iterator[str]:
     for task in plan.tasks:
         yield _task(task)
     yield (
-        f"temperatures {', '.join(f'{t:g}' for t in plan.temperatures)}, top-k {plan.top_k}, top-p {plan.top_p:g}, seed {plan.seed}; "
+        f"temperatures {', '.join(f'{t:g}' for t in plan.temperatures)}, top-k {plan.top_k}, top-p {plan.top_p:g}, seed {plan.seed}, "
+        f"{plan.verification} verification; "
         f"interval asked ±{plan.precision:.1%}, budget {plan.budget:.0f} s; "
         + (
             "stops are ignored, so that all runs have one length"

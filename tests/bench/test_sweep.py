@@ -123,7 +123,7 @@ def test_a_lookup_is_measured_beside_models(lineup: Lineup, tasks: list[Task]) -
     """It has costs, predictions and points, no memory of its own; where it never finds anything, that is what the verdict says."""
     target = lineup["S"].target
     lineup["M"] = replace(lineup["S"], draft=Ngrams(NgramDraft(1, 2), target))
-    lineup["S"] = replace(lineup["S"], draft=Ngrams(NgramDraft(9, 9), target))
+    lineup["S"] = replace(lineup["S"], draft=Ngrams(NgramDraft(30, 30), target))
     events, result = run(lineup, tasks)
     assert result.measured.keys() == result.predicted.keys()
     for key, point in result.measured.items():

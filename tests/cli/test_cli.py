@@ -272,7 +272,7 @@ def test_unclear_block_lengths_are_refused(text: str) -> None:
 
 
 #: Every way to draft for the tiny target; the first is its own draft model.
-WAYS = ["", "ngram:1-3"]
+WAYS = ["", "ngram:1-3", "self:layers=1", "cascade:ngram:1-3+self:layers=1"]
 
 
 @pytest.mark.parametrize("way", WAYS)
