@@ -38,13 +38,23 @@ class Settings:
     """The choices of one session: flags over the settings file over these defaults."""
 
     target: Annotated[str, _in("pair", "a model folder, a hub id, or demo (the bundled target)")] = "demo"
-    draft: Annotated[str, _in("pair", "a model folder, a hub id, demo:XS, demo:S, demo:M, or off")] = "demo:S"
+    draft: Annotated[
+        str,
+        _in(
+            "pair",
+            "a model folder, a hub id, demo:XS, demo:S, demo:M, a way to draft such as ngram:2-4 or self:int4, or off",
+        ),
+    ] = "demo:S"
 
     prompt: Annotated[str, _in("decoding", "what to continue; empty: the first bundled prompt")] = ""
     gamma: Annotated[int, _in("decoding", "tokens drafted a block", *GAMMA_RANGE)] = 4
     temperature: Annotated[float, _in("decoding", "sampling temperature; 0 is greedy", 0, 10)] = 0.0
     top_k: Annotated[int, _in("decoding", "sample from the k most probable tokens; 0: all", 0, 1_000_000)] = 0
     top_p: Annotated[float, _in("decoding", "sample from the smallest set with this probability", 0.01, 1)] = 1.0
+    verification: Annotated[
+        Literal["token", "block"],
+        _in("decoding", "how sampled blocks are judged: token by token, or the whole at once"),
+    ] = "token"
     seed: Annotated[int, _in("decoding", "fixes every random number", 0, 2**63 - 1)] = 1
     length: Annotated[int, _in("decoding", "new tokens at most", 1, 1_000_000)] = 128
 
@@ -130,6 +140,7 @@ class Settings:
             top_p=self.top_p,
             seed=self.seed,
             max_new_tokens=self.length,
+            verification=self.verification,
         )
 
     def as_recorded(self, load: Load, run: Run) -> Settings:
@@ -151,6 +162,7 @@ class Settings:
                 "temperature": run.temperature,
                 "top_k": run.top_k,
                 "top_p": run.top_p,
+                "verification": run.verification,
                 "seed": run.seed,
                 "length": run.max_new_tokens,
             }
