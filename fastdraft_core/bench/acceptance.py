@@ -17,6 +17,7 @@ from fastdraft_core.decoding.cascade import Cascade
 from fastdraft_core.decoding.drafters import Draft, Method
 from fastdraft_core.decoding.ngrams import Ngrams
 from fastdraft_core.decoding.sampling import Sampling, process
+from fastdraft_core.decoding.shared_tokens import SharedTokens
 from fastdraft_core.runtimes.base import Runtime
 
 #: Tokens a pass: logits of a large vocabulary would otherwise fill the memory.
@@ -49,11 +50,30 @@ def fate(
     """
     if isinstance(draft, Ngrams):
         return _looked_up(draft, prompt, text, sampling, most)
+    if isinstance(draft, SharedTokens):
+        found = _retokenized(draft, prompt, text, sampling)
+        return Fate(chances(likely or [1.0] * len(found), found))
     # A cascade drafts with the law of its model.
     model = draft.model if isinstance(draft, Cascade) else draft
     assert not isinstance(model, Method)
     found = probabilities(model, prompt, text, sampling)
     return Fate(chances(likely or [1.0] * len(found), found))
+
+
+def _retokenized(draft: SharedTokens, prompt: Sequence[int], text: Sequence[int], sampling: Sampling) -> list[float]:
+    """What the draft gives each token, after the text before it in tokens of its own.
+
+    Inside a block it reads the tokens that it drafted, which may be cut otherwise; that is not in these figures.
+    """
+    drafter, stream = draft.drafter(), torch.Generator()
+    drafter.start(list(prompt))
+    found = []
+    for place in range(1, len(text)):
+        drafter.propose([*prompt, *text[:place]], 1, Sampling(), stream)
+        logits = torch.stack(drafter.logits)
+        given = logits.argmax(-1) == text[place] if sampling.greedy else process(logits, sampling)[:, text[place]]
+        found.append(float(given))
+    return found
 
 
 def _looked_up(draft: Ngrams, prompt: Sequence[int], text: Sequence[int], sampling: Sampling, most: int) -> Fate:

@@ -47,13 +47,15 @@ _KINDS = {"gpu": "openvino", "npu": "openvino", "cuda": "torch", "xpu": "torch",
 class Source:
     """A model by the name people know, and the folder of its files; ``head_ids`` are those that a draft's head scores.
 
-    ``weights`` is the format that belongs to its name, as in ``self:int4``; else the options say it.
+    ``weights`` is the format that belongs to its name, as in ``self:int4``; else the options say it. ``tokenizer`` is its own
+    where that is not the target's.
     """
 
     name: str
     folder: Path
     head_ids: list[int] | None = None
     weights: str = ""
+    tokenizer: PreTrainedTokenizerBase | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,9 @@ class Loader:
                 found[runtime] = self._load(runtime)
                 self.report(f"measuring {runtime}")
                 before = load()
-                speeds[runtime] = measure(found[runtime].target, found[runtime].draft, prompt)
+                # What has another vocabulary does not draft by itself.
+                alone = self.draft is not None and self.draft.tokenizer is not None
+                speeds[runtime] = measure(found[runtime].target, None if alone else found[runtime].draft, prompt)
                 crowd = crowd or crowded(before, load(), threads)
             except FastdraftError as error:
                 failed = error.message
@@ -172,7 +176,7 @@ class Loader:
         return load_runtime(
             source.folder,
             source.name,
-            self.tokenizer,
+            self._tokenizer(source),
             device=device,
             dtype=dtype,
             trust_remote_code=trust,
@@ -185,11 +189,15 @@ class Loader:
         self.report(f"loading {source.name} into OpenVINO on {device}")
         wanted = OpenVinoOptions(device, options.dtype, options.kv_precision, choose_threads(options.threads))
         trust = options.trust_remote_code
+        tokenizer = self._tokenizer(source)
         runtime = load_ir(
-            folder, source.name, known_ids(self.tokenizer), wanted, trust_remote_code=trust, head_ids=source.head_ids
+            folder, source.name, known_ids(tokenizer), wanted, trust_remote_code=trust, head_ids=source.head_ids
         )
-        check_ids(self.tokenizer, runtime.card.vocab_size, source.name)
+        check_ids(tokenizer, runtime.card.vocab_size, source.name)
         return runtime
+
+    def _tokenizer(self, source: Source) -> PreTrainedTokenizerBase:
+        return self.tokenizer if source.tokenizer is None else source.tokenizer
 
     def _share_cores(self, runtime: str) -> None:
         """Beside OpenVINO, PyTorch only samples; its threads, which wait by spinning, would take the cores away."""

@@ -15,6 +15,7 @@ from fastdraft_core.decoding.drafters import Draft, Drafter, drafter_of
 from fastdraft_core.decoding.ngrams import Ngrams
 from fastdraft_core.decoding.records import TOKEN, Pass, Record, Request
 from fastdraft_core.decoding.sampling import Sampling
+from fastdraft_core.decoding.shared_tokens import SharedTokens
 from fastdraft_core.decoding.speculative import autoregressive, speculative
 from fastdraft_core.decoding.to_events import Description, events
 from fastdraft_core.decoding.token_text import Pieces
@@ -29,6 +30,7 @@ from fastdraft_core.models.draft_spec import (
     CascadeDraft,
     DraftSpec,
     NgramDraft,
+    OtherDraft,
     SelfDraft,
     model_of,
     parse_draft,
@@ -38,6 +40,7 @@ from fastdraft_core.models.draft_vocab import head_ids
 from fastdraft_core.models.first_layers import first_layers
 from fastdraft_core.models.folders import load_generation_config, load_tokenizer, local_folder
 from fastdraft_core.models.prompt_ids import chat_ids, text_ids
+from fastdraft_core.models.shared_tokens import shared_tokens, translator
 from fastdraft_core.models.tokens import known_ids, refuse_ids
 from fastdraft_core.runtimes.base import Runtime
 
@@ -186,7 +189,7 @@ def load_pair(
     tokenizer = load_tokenizer(source.folder, target, trust_remote_code=trust)
     model = _model_of(spec, source, tokenizer, trust, report) if spec else None
     loaded = Loader(source, model, tokenizer, options, report).load()
-    found = _assembled(spec, target, loaded.target, loaded.draft) if spec else None
+    found = _assembled(spec, source, tokenizer, loaded.target, (model, loaded.draft)) if spec else None
     stops = stop_ids(source.folder, tokenizer, trust)
     threads, seconds = choose_threads(options.threads), time.perf_counter() - started
     return Pair(loaded.target, found, tokenizer, stops, threads, seconds, loaded.runtime, loaded.reason)
@@ -204,7 +207,7 @@ def with_draft(
     of_target = Source(target, local_folder(target, report=report))
     source = _model_of(spec, of_target, pair.tokenizer, options.trust_remote_code, report)
     model = Loader(source, None, pair.tokenizer, options, report).load().target if source else None
-    return replace(pair, draft=_assembled(spec, target, pair.target, model))
+    return replace(pair, draft=_assembled(spec, of_target, pair.tokenizer, pair.target, (source, model)))
 
 
 def _model_of(
@@ -215,6 +218,10 @@ def _model_of(
     if model is None:
         return None
     name = str(model)
+    if isinstance(model, OtherDraft):
+        folder = local_folder(str(model.name), report=report)
+        own = load_tokenizer(folder, name, trust_remote_code=trust)
+        return Source(name, folder, list(shared_tokens(tokenizer, own, (target.name, name))), tokenizer=own)
     if isinstance(model, SelfDraft):
         folder = first_layers(target.folder, model.layers, target.name) if model.layers else target.folder
         scored, weights = ModelName(name, model.draft_vocab), model.weights
@@ -227,14 +234,26 @@ def _model_of(
     return Source(name, folder, ids, weights)
 
 
-def _assembled(spec: DraftSpec, target: str, runtime: Runtime, model: Runtime | None) -> Draft:
-    """The way to draft for a target on its runtime, from the model that it needs."""
+def _assembled(
+    spec: DraftSpec,
+    target: Source,
+    tokenizer: PreTrainedTokenizerBase,
+    runtime: Runtime,
+    needed: tuple[Source | None, Runtime | None],
+) -> Draft:
+    """The way to draft for a target on its runtime, from the model that it ``needed``, as found and as loaded."""
     if isinstance(spec, NgramDraft):
         return Ngrams(spec, runtime)
+    source, model = needed
+    assert source is not None
     assert model is not None, "every other way has a model"
+    if source.tokenizer is not None:
+        shared = shared_tokens(tokenizer, source.tokenizer, (target.name, source.name))
+        translate = translator(tokenizer, source.tokenizer)
+        return SharedTokens(str(spec), model, list(shared.values()), runtime.vocab_size, translate)
     if model.vocab_size != runtime.vocab_size:
         raise FastdraftError(
-            f"{target} scores {runtime.vocab_size} ids and {spec} {model.vocab_size}; a draft must score every id of its target."
+            f"{target.name} scores {runtime.vocab_size} ids and {spec} {model.vocab_size}; a draft must score every id of its target."
         )
     return Cascade(spec, Ngrams(spec.lookup, runtime), model) if isinstance(spec, CascadeDraft) else model
 
@@ -252,7 +271,7 @@ def check_vocabularies(target: dict[str, int], draft: dict[str, int], target_nam
     shown = "; ".join(f"id {i}: {ours.get(i)!r} against {theirs.get(i)!r}" for i in differing[:_SHOWN_DIFFERENCES])
     raise FastdraftError(
         f"{draft_name} is no draft for {target_name}: their vocabularies differ in {len(differing)} ids ({shown}). "
-        "Use a draft that was made for this target."
+        f"Use a draft that was made for this target, or let it draft the tokens that both have: other:{draft_name}"
     )
 
 

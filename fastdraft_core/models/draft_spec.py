@@ -2,7 +2,7 @@
 
 ``demo:S``, ``FOLDER@vocab=8192``: a model. ``ngram:2-4``: the longest repeated suffix of 2 to 4 tokens, without a model.
 ``self:int4``: the target itself in fewer bits. ``self:layers=8``: its first 8 layers and its head.
-``cascade:ngram:2-4+demo:S``: a lookup drafts for the draft.
+``cascade:ngram:2-4+demo:S``: a lookup drafts for the draft. ``other:FOLDER``: a model with another vocabulary.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.catalog import ModelName, lasting, parse_name
 
-NGRAM, SELF, CASCADE = "ngram:", "self:", "cascade:"
+NGRAM, SELF, CASCADE, OTHER = "ngram:", "self:", "cascade:", "other:"
 #: What pickers offer of it; suffixes of one token match nearly anywhere, and those of more than four hardly ever alone.
 USUAL_NGRAM = f"{NGRAM}2-4"
 #: Formats of fewer bits that a target may draft for itself in.
@@ -79,7 +79,18 @@ class CascadeDraft:
         return f"{CASCADE}{self.lookup}+{self.model}"
 
 
-DraftSpec = ModelDraft | SelfDraft | NgramDraft | CascadeDraft
+@dataclass(frozen=True, slots=True)
+class OtherDraft:
+    """A model with another vocabulary drafts what both have (token-level intersection, arXiv 2502.05202)."""
+
+    name: ModelName
+
+    def __str__(self) -> str:
+        """As it is typed."""
+        return f"{OTHER}{self.name}"
+
+
+DraftSpec = ModelDraft | SelfDraft | NgramDraft | CascadeDraft | OtherDraft
 
 
 def parse_draft(text: str) -> DraftSpec:
@@ -90,10 +101,12 @@ def parse_draft(text: str) -> DraftSpec:
     """
     if text.startswith(NGRAM):
         return _ngram(text)
+    if text.startswith(OTHER):
+        return _other(text)
     return _cascade(text) if text.startswith(CASCADE) else _model(text)
 
 
-def model_of(spec: DraftSpec) -> ModelDraft | SelfDraft | None:
+def model_of(spec: DraftSpec) -> ModelDraft | SelfDraft | OtherDraft | None:
     """The model that a way to draft needs; None where it needs none."""
     if isinstance(spec, CascadeDraft):
         return spec.model
@@ -106,7 +119,7 @@ def refuse_as_target(name: str) -> None:
     Raises:
         FastdraftError: it is a way to draft, or has a draft vocabulary.
     """
-    if name.startswith((NGRAM, SELF, CASCADE)):
+    if name.startswith((NGRAM, SELF, CASCADE, OTHER)):
         raise FastdraftError(
             f"{name} is a way to draft and no target; give a model as the target, and this as --draft."
         )
@@ -121,6 +134,8 @@ def lasting_draft(text: str) -> str:
     if text.startswith(CASCADE):
         before, plus, model = text.partition("+")
         return f"{before}{plus}{lasting_draft(model)}"
+    if text.startswith(OTHER):
+        return f"{OTHER}{lasting(text.removeprefix(OTHER))}"
     return text if text.startswith((NGRAM, SELF)) else lasting(text)
 
 
@@ -140,6 +155,15 @@ def _model(text: str) -> ModelDraft | SelfDraft:
     return SelfDraft(layers=int(match[1]), draft_vocab=name.draft_vocab)
 
 
+def _other(text: str) -> OtherDraft:
+    name = parse_name(text.removeprefix(OTHER))
+    if not name.base or name.base.startswith((NGRAM, SELF, CASCADE, OTHER)):
+        raise FastdraftError(f"{text!r} is not understood; write {OTHER}MODEL, for example {OTHER}owner/model.")
+    if name.draft_vocab is not None:
+        raise FastdraftError(f"{text!r} scores the tokens that both vocabularies have; leave @vocab out.")
+    return OtherDraft(name)
+
+
 def _ngram(text: str) -> NgramDraft:
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", text.removeprefix(NGRAM))
     if match is None:
@@ -155,7 +179,7 @@ def _ngram(text: str) -> NgramDraft:
 
 def _cascade(text: str) -> CascadeDraft:
     lookup, plus, model = text.removeprefix(CASCADE).partition("+")
-    if not plus or not model or not lookup.startswith(NGRAM) or model.startswith((NGRAM, CASCADE)):
+    if not plus or not model or not lookup.startswith(NGRAM) or model.startswith((NGRAM, CASCADE, OTHER)):
         raise FastdraftError(
             f"{text!r} is not understood; write {CASCADE}{USUAL_NGRAM}+DRAFT, a lookup that drafts for a draft model, for "
             f"example {CASCADE}{USUAL_NGRAM}+demo:S."

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from fastdraft_core.models.catalog import parse_name
-from fastdraft_core.models.draft_spec import ModelDraft, SelfDraft, model_of, parse_draft
+from fastdraft_core.models.draft_spec import ModelDraft, OtherDraft, SelfDraft, model_of, parse_draft
 from fastdraft_core.models.draft_vocab import DRAFT_VOCAB_FILE
 from fastdraft_core.models.file_hashes import file_hash
 from fastdraft_core.models.folders import local_folder
@@ -46,7 +46,8 @@ def draft_hash(name: str, target: str) -> str:
     if isinstance(spec, ModelDraft):
         return model_hash(name)
     model = model_of(spec)
-    files = "" if model is None else model_hash(target if isinstance(model, SelfDraft) else str(model))
+    name = target if isinstance(model, SelfDraft) else str(model.name if isinstance(model, OtherDraft) else model)
+    files = "" if model is None else model_hash(name)
     return hashlib.sha256(f"{spec} {files}".encode()).hexdigest()[:16]
 
 

@@ -11,14 +11,18 @@ import pytest
 import torch
 
 from fastdraft_core.bench.drafts import load_lineup
+from fastdraft_core.data.tokenizer import train_tokenizer
 from fastdraft_core.decoding.cascade import Cascade
+from fastdraft_core.decoding.losslessness import accept_all, check_law
 from fastdraft_core.decoding.ngrams import Ngrams
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.pair import Pair, load_pair
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.first_layers import first_layers
+from fastdraft_core.models.folders import load_tokenizer
 from tests.folders import tiny_target
+from tests.runtimes.models import small_model
 
 TORCH = LoadOptions(device="cpu", dtype="float32", threads=1)
 OPENVINO = LoadOptions(device="cpu", dtype="float32", threads=1, runtime="openvino")
@@ -66,6 +70,40 @@ def test_openvino_has_every_way_in_one_lineup(tiny_pair: tuple[str, str]) -> Non
     for pair in lineup.values():
         alone, together = texts(pair)
         assert alone == together
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A small model over a vocabulary of 280 ids, learnt from other texts."""
+    folder = tmp_path_factory.mktemp("stranger")
+    small_model("llama", vocab_size=280, max_position_embeddings=64, bos_token_id=0, eos_token_id=1).save_pretrained(
+        folder
+    )
+    train_tokenizer(iter(["for x in y:\n    print(x)\n", "A stitch in time saves nine.\n"] * 20), 280).save_pretrained(
+        folder
+    )
+    return str(folder)
+
+
+def test_a_model_of_another_vocabulary_drafts_what_both_have(tiny_pair: tuple[str, str], stranger: str) -> None:
+    """It is refused as it is, the sentence says how it can draft, and then it changes no text, also past its own context."""
+    with pytest.raises(FastdraftError, match=f"other:{stranger}"):
+        load_pair(tiny_pair[0], stranger, TORCH)
+    pair = load_pair(tiny_pair[0], f"other:{stranger}", TORCH)
+    draft: Any = pair.draft
+    assert draft.card.name == f"other:{stranger}"
+    assert 200 < len(draft.target_ids) < 280
+    theirs = load_tokenizer(Path(stranger), stranger)
+    for ours, other in zip(draft.target_ids[::20], draft.model.head_ids[::20], strict=True):
+        assert pair.tokenizer.convert_ids_to_tokens(ours) == theirs.convert_ids_to_tokens(other)
+    assert theirs.decode(draft.translate(pair.ids("def add(a, b):"))) == "def add(a, b):"
+    for length in (24, 90):
+        request = pair.request("def add(a", max_new_tokens=length, sampling=Sampling(), ignore_stops=True)
+        both = [[t for r in pair.decode(mode, request, 3) for t in r.emitted] for mode in ("ar", "sd")]
+        assert both[0] == both[1]
+    request = pair.request("def add(a", max_new_tokens=24, sampling=Sampling(1.0), ignore_stops=True)
+    assert all(check.passed for check in check_law(pair.target, pair.drafter(), request, 3, 300))
+    assert not all(check.passed for check in check_law(pair.target, pair.drafter(), request, 3, 300, accept_all))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from fastdraft_core.models.draft_spec import (
     CascadeDraft,
     ModelDraft,
     NgramDraft,
+    OtherDraft,
     SelfDraft,
     lasting_draft,
     parse_draft,
@@ -60,6 +61,7 @@ def test_options_last_and_make_another_model(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     assert lasting("draft@vocab=64") == f"{folder}@vocab=64"
     assert lasting("demo:S@vocab=64") == "demo:S@vocab=64"
+    assert lasting_draft("other:draft") == f"other:{folder}"
     assert lasting_draft("cascade:ngram:2-4+draft@vocab=64") == f"cascade:ngram:2-4+{folder}@vocab=64"
     assert resolve("draft@vocab=64") == resolve("draft")
     hashes = {model_hash(name) for name in (folder, f"{folder}@vocab=64", f"{folder}@vocab=65")}
@@ -94,6 +96,7 @@ def test_the_order_is_the_drafts_own_or_the_lowest_ids(tmp_path: Path) -> None:
         ("self:int8@vocab=64", SelfDraft("int8", draft_vocab=64)),
         ("self:layers=8", SelfDraft(layers=8)),
         ("cascade:ngram:2-4+demo:S@vocab=64", CascadeDraft(NgramDraft(2, 4), ModelDraft(ModelName("demo:S", 64)))),
+        ("other:owner/model", OtherDraft(ModelName("owner/model"))),
         ("cascade:ngram:3+self:layers=2", CascadeDraft(NgramDraft(3, 3), SelfDraft(layers=2))),
     ],
 )
@@ -116,6 +119,9 @@ def test_every_way_to_draft_has_one_notation(text: str, spec: object) -> None:
         ("self:int2", "for the target in fewer bits"),
         ("self:layers=0", "for its first 8 layers"),
         ("self:int4@vocab=none", "no number of ids"),
+        ("other:demo:S@vocab=8", "leave @vocab out"),
+        ("other:self:int4", "write other:MODEL"),
+        ("cascade:ngram:2-4+other:a/b", "a lookup that drafts for a draft model"),
         ("cascade:demo:S+ngram:2-4", "a lookup that drafts for a draft model"),
         ("cascade:ngram:2-4", "a lookup that drafts for a draft model"),
         ("cascade:ngram:2-4+ngram:3", "a lookup that drafts for a draft model"),
@@ -130,7 +136,7 @@ def test_a_wrong_way_is_one_sentence(text: str, words: str) -> None:
 
 def test_a_way_to_draft_is_no_target() -> None:
     """What drafts for a target needs one."""
-    for way in ("ngram:2-4", "self:int4", "cascade:ngram:2-4+demo:S"):
+    for way in ("ngram:2-4", "self:int4", "cascade:ngram:2-4+demo:S", "other:a/b"):
         with pytest.raises(FastdraftError, match="give a model as the target"):
             refuse_as_target(way)
     with pytest.raises(FastdraftError, match="leave @vocab out"):
@@ -144,7 +150,8 @@ def test_ways_without_files_have_a_digest_too() -> None:
         draft_hash(way, "demo") for way in ("ngram:2-4", "ngram:2-3", "self:int4", "self:layers=2", "self:layers=3")
     }
     hashes |= {draft_hash(f"cascade:ngram:2-4+{name}", "demo") for name in ("demo:S", "demo:M", "self:int4")}
-    assert len(hashes) == 8
+    hashes |= {draft_hash("other:demo:S", "demo")}
+    assert len(hashes) == 9
     assert draft_hash("ngram:2-4", "demo") == draft_hash("ngram:2-4", "demo")
     assert draft_hash("self:int4", "demo") != draft_hash("self:int4", "demo:S")
     assert draft_hash("demo:S", "demo") == model_hash("demo:S")
