@@ -53,7 +53,7 @@ def main() -> None:
     passes.clear()
     tallies = interleave(contenders, requests, options.repeats)
     costs = costs_at(pair, prompts, [options.gamma], options.length)
-    _report(pair, options, tallies, passes, predict(passes, costs, options.gamma), costs)
+    _report(pair, options, tallies, passes, predict(passes, costs), costs)
 
 
 def _ours(pair: Pair, request: Request, mode: str, gamma: int, passes: list[Pass]) -> tuple[int, float]:

@@ -178,7 +178,7 @@ def _precision_report(
     """Ratios, the prediction and where the time goes, after the contest: nothing here is timed beside others."""
     torch.set_num_threads(1)
     costs: Costs = costs_at(side.pair, prompts, [options.gamma], options.length)
-    predicted = predict(side.passes, costs, options.gamma)
+    predicted = predict(side.passes, costs)
     measured = ratio(tallies, f"{precision} SD fastdraft", f"{precision} AR fastdraft")
     mine, other = side.texts["sd"], theirs[f"{precision} SD"].texts
     return {

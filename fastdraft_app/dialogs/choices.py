@@ -29,6 +29,7 @@ from fastdraft_core.models.catalog import (
     models_in,
     ollama_models,
 )
+from fastdraft_core.models.draft_spec import OFFERED
 from fastdraft_core.models.published import PUBLISHED, TARGETS
 
 _MOST_FILES = 500
@@ -76,7 +77,11 @@ def model_source(*, drafts: bool, vocab_size: int | None = None) -> Source:
             ChoiceGroup("LM Studio", [_model_row(entry, vocab_size) for entry in lm_studio_models()]),
             ChoiceGroup("llama.cpp cache", [_model_row(entry, vocab_size) for entry in llama_cpp_models()]),
         ]
-        return [*groups, ChoiceGroup("no draft", [Choice(OFF, OFF, "speculation off")])] if drafts else groups
+        without = [Choice(way, way, words) for way, words in OFFERED.items()]
+        off = [Choice(OFF, OFF, "speculation off")]
+        return (
+            [*groups, ChoiceGroup("without a draft model", without), ChoiceGroup("no draft", off)] if drafts else groups
+        )
 
     def source(typed: str) -> list[ChoiceGroup]:
         typed = typed.strip()

@@ -161,6 +161,8 @@ def _facts(recorded: Recorded) -> list[tuple[str, str]]:
 
 
 def _model(card: ModelCard) -> str:
+    if not card.is_model:
+        return f"{card.name}, {card.architecture}, no model"
     return f"{card.name}, {count(card.parameters)} parameters, {card.architecture}, {card.dtype} on {card.device}"
 
 

@@ -161,7 +161,7 @@ class _Page:
         facts = self._facts
         state, number = STATES.get(facts.state), Content.styled(f"id {facts.token.id}", "$muted")
         if state is None:
-            name = Content.styled("first", "bold")
+            name = Content.styled("first" if facts.block is None else "plain", "bold")
         else:
             sign = state.ascii_glyph if self._ascii else state.glyph
             name = Content.styled(f"{sign} {state.name}", f"bold $token-{state.name}")

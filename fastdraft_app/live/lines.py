@@ -61,7 +61,7 @@ def prompt_line(kind: str, name: str, prompt: str, width: int, mark: Marks, asci
 def _model(name: str, card: ModelCard | None, mark: Marks) -> str:
     short = name.rstrip("/").rpartition("/")[2] or name
     short = elide(one_line(short, " ", " "), 24, mark.more)
-    return f"{short} {count(card.parameters)}" if card is not None else short
+    return f"{short} {count(card.parameters)}" if card is not None and card.is_model else short
 
 
 def _machine(pair: PairLoaded | None) -> list[Content]:

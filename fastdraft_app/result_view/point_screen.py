@@ -164,6 +164,7 @@ def point_changes(result: Result, key: PointKey, prompt: str) -> dict[str, Value
         "temperature": temperature,
         "top_k": plan.top_k,
         "top_p": plan.top_p,
+        "verification": plan.verification,
         "runtime": plan.runtime,
         "threads": plan.threads,
         "seed": plan.seed,

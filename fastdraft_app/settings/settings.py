@@ -41,7 +41,13 @@ class Settings:
     """The choices of one session: flags over the settings file over these defaults."""
 
     target: Annotated[str, _in("pair", "a model folder, a hub id, demo (the bundled target) or smollm2")] = "demo"
-    draft: Annotated[str, _in("pair", "a model folder, a hub id, demo:XS, demo:S, demo:M, or off")] = "demo:S"
+    draft: Annotated[
+        str,
+        _in(
+            "pair",
+            "a model folder, a hub id, demo:XS, demo:S, demo:M, a way to draft such as ngram:2-4 or self:int4, or off",
+        ),
+    ] = "demo:S"
 
     trust_remote_code: Annotated[
         bool,
@@ -60,6 +66,10 @@ class Settings:
     temperature: Annotated[float, _in("decoding", "sampling temperature; 0 is greedy", 0, 10)] = 0.0
     top_k: Annotated[int, _in("decoding", "sample from the k most probable tokens; 0: all", 0, 1_000_000)] = 0
     top_p: Annotated[float, _in("decoding", "sample from the smallest set with this probability", 0.01, 1)] = 1.0
+    verification: Annotated[
+        Literal["token", "block"],
+        _in("decoding", "how sampled blocks are judged: token by token, or the whole at once"),
+    ] = "token"
     seed: Annotated[int, _in("decoding", "fixes every random number", 0, 2**63 - 1)] = 1
     length: Annotated[int, _in("decoding", "new tokens at most", 1, 1_000_000)] = 128
 
@@ -148,6 +158,7 @@ class Settings:
             max_new_tokens=self.length,
             chat=None if self.prompt_form == "template" else False,
             system=self.system,
+            verification=self.verification,
         )
 
     def as_recorded(self, load: Load, run: Run) -> Settings:
@@ -171,6 +182,7 @@ class Settings:
                 "temperature": run.temperature,
                 "top_k": run.top_k,
                 "top_p": run.top_p,
+                "verification": run.verification,
                 "seed": run.seed,
                 "length": run.max_new_tokens,
             }

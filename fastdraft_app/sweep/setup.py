@@ -43,6 +43,7 @@ def new_sweep(settings: Settings) -> list[str]:
         "budget": settings.sweep_budget,
         "top-k": str(settings.top_k or ""),
         "top-p": "" if settings.top_p == 1 else f"{settings.top_p:g}",
+        "verification": "" if settings.verification == "token" else settings.verification,
         "seed": str(settings.seed),
         "runtime": settings.runtime,
         "device": settings.device,

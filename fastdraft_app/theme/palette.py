@@ -29,7 +29,9 @@ def look(theme: Theme) -> Look:
 
 
 def glyph(state: str, ascii_only: bool) -> str:
-    """The one-cell mark of ``state``."""
+    """The one-cell mark of ``state``; of a token where nothing was drafted, a dash."""
+    if state == "plain":
+        return "-"
     entry = STATES[state]
     return entry.ascii_glyph if ascii_only else entry.glyph
 
@@ -37,6 +39,8 @@ def glyph(state: str, ascii_only: bool) -> str:
 @lru_cache(maxsize=32)
 def glyph_style(state: str, look: Look) -> Style:
     """The colour of a state's glyph, which needs no attribute to be told apart."""
+    if state == "plain":
+        return Style(color=colour(MUTED, look))
     return Style(color=colour(STATES[state], look))
 
 

@@ -35,6 +35,7 @@ def generate(
     temperature: options.Temperature = 0.0,
     top_k: options.TopK = 0,
     top_p: options.TopP = 1.0,
+    verification: options.Verification = "token",
     seed: options.Seed = 1,
     chat: Annotated[
         bool | None, typer.Option("--chat/--no-chat", help="Use the chat template; default: if there is one.")
@@ -55,7 +56,9 @@ def generate(
     text = read_prompt(prompt_file) if prompt_file else prompt
     pair = options.load_pair(target, draft if mode == "sd" else "", load)
     sampling = Sampling(temperature, top_k, top_p)
-    request = pair.request(text, max_new_tokens=length, sampling=sampling, seed=seed, chat=chat)
+    request = pair.request(
+        text, max_new_tokens=length, sampling=sampling, seed=seed, chat=chat, verification=verification
+    )
     # Before the text, which nothing may interrupt.
     gamma = gamma or (options.calibrated_gamma(target, draft, temperature, load) if mode == "sd" else USUAL_GAMMA)
     if words := context_room(len(request.prompt), length, pair.target.context_length):

@@ -19,6 +19,7 @@ from fastdraft_core.errors import FastdraftError
 if TYPE_CHECKING:
     from fastdraft_core.bench.tasks import Prompt
     from fastdraft_core.engine.pair import Pair
+    from fastdraft_core.events import ModelCard
     from fastdraft_core.training.recipe import Recipe
 
 Target = Annotated[
@@ -27,7 +28,8 @@ Target = Annotated[
 Draft = Annotated[
     str,
     typer.Option(
-        help="Draft: demo:XS, demo:S, demo:M, a model folder, a .gguf file, ollama:NAME or a hub id; @vocab=N behind it scores N ids alone."
+        help="Draft: demo:XS, demo:S, demo:M, a model folder, a .gguf file, ollama:NAME or a hub id; @vocab=N behind it scores N ids alone. "
+        "Without a draft model: ngram:2-4, what followed the longest repeated suffix of 2 to 4 tokens."
     ),
 ]
 Temperature = Annotated[float, typer.Option(min=0.0, help="Sampling temperature; 0 is greedy.")]
@@ -42,6 +44,10 @@ Gamma = Annotated[
         help="Drafted tokens a block; default: the best of a kept sweep of this pair, else 4.",
         show_default=False,
     ),
+]
+Verification = Annotated[
+    str,
+    typer.Option(help="How sampled blocks are judged: token by token, or the whole block at once (keeps no fewer)."),
 ]
 Seed = Annotated[int, typer.Option(help="Fixes every random number.")]
 Length = Annotated[int, typer.Option(min=1, help="New tokens.")]
@@ -127,12 +133,13 @@ class Occasionally:
 
 
 @contextlib.contextmanager
-def loading_steps() -> Iterator[Callable[[str], object]]:
+def loading_steps() -> Iterator[Callable[[str], None]]:
     """What hears of the steps of loading: a line that changes in a terminal, a line now and then in a log."""
     from fastdraft_core.cli import talk
 
     with talk.status("loading") as status:
-        yield status.update if talk.is_terminal else Occasionally(talk.print)
+        report: Callable[[str], None] = status.update if talk.is_terminal else Occasionally(talk.print)
+        yield report
 
 
 def load_pair(target: str, draft: str, load: LoadOptions) -> Pair:
@@ -144,9 +151,9 @@ def load_pair(target: str, draft: str, load: LoadOptions) -> Pair:
     with loading_steps() as report:
         pair = pairs.load_pair(target, draft or None, load, report)
     card, other = pair.target.card, pair.draft.card if pair.draft else None
-    beside = f", draft {other.name} {other.parameters / 1e6:.1f}M" if other else ""
+    beside = f", draft {sized(other)}" if other else ""
     talk.print(
-        f"target {card.name} {card.parameters / 1e6:.1f}M{beside} · {pair.runtime} {card.precision} on {card.device} · "
+        f"target {sized(card)}{beside} · {pair.runtime} {card.precision} on {card.device} · "
         f"{pair.threads} threads · loaded in {pair.seconds:.1f} s"
     )
     say_runtime(pair)
@@ -158,12 +165,18 @@ def calibrated_gamma(target: str, draft: str, temperature: float, load: LoadOpti
     from fastdraft_core.cli import talk
     from fastdraft_core.machine.cpu import cpu_name
     from fastdraft_core.models.catalog import lasting
+    from fastdraft_core.models.draft_spec import lasting_draft
     from fastdraft_core.results.advice import calibrated_gamma as advised
 
-    found = advised(lasting(target), lasting(draft), temperature, cpu_name(), asdict(load))
+    found = advised(lasting(target), lasting_draft(draft), temperature, cpu_name(), asdict(load))
     if found.words:
         talk.print(found.words)
     return found.gamma
+
+
+def sized(card: ModelCard) -> str:
+    """A model by its name and size; what drafts without a model by its name alone."""
+    return f"{card.name} {card.parameters / 1e6:.1f}M" if card.is_model else f"{card.name} (no model)"
 
 
 def with_trust(settings: list[str] | None, trust: bool) -> list[str]:

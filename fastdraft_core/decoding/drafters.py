@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
-from fastdraft_core.decoding.sampling import Sampling, best, draw, process
+from fastdraft_core.decoding.sampling import Sampling, Verdict, best, draw, process
+from fastdraft_core.events import ModelCard
 from fastdraft_core.runtimes.base import BLOCK_READS, POINTS, BlockRuntime, Kept, Runtime
 
 
@@ -37,6 +38,10 @@ class Drafter(Protocol):
         """Read a new prompt."""
         ...
 
+    def reading(self, ids: list[int]) -> Iterator[int]:
+        """Read a new prompt pass by pass before it is started with: how many of its tokens are cached; nothing without a model."""
+        ...
+
     def propose(
         self, ids: list[int], gamma: int, sampling: Sampling, stream: torch.Generator
     ) -> tuple[list[int], torch.Tensor | None]:
@@ -46,9 +51,40 @@ class Drafter(Protocol):
         """
         ...
 
+    def learn(self, ids: list[int], drafted: list[int], verdict: Verdict, logits: torch.Tensor) -> None:
+        """What became of the tokens proposed after ``ids``; ``logits`` ``[len(drafted) + 1, V]`` are the target's."""
+        ...
+
     def keep(self, length: int) -> None:
         """Forget what was read past the first ``length`` tokens: they were not accepted."""
         ...
+
+    def why_steps(self, gamma: int, sampling: Sampling) -> str:
+        """Why blocks of ``gamma`` tokens are not drafted the fast way that there is; empty where they are."""
+        ...
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A way to draft that is more than one model: it makes drafters. Its card says what its steps read."""
+
+    card: ModelCard
+    kv_bytes_per_token: int
+    context_length: int
+    vocab_size: int
+
+    def drafter(self) -> Drafter:
+        """A new drafter."""
+        ...
+
+
+Draft = Runtime | Method
+"""What drafts for a target: a model on a runtime, or another way."""
+
+
+def drafter_of(draft: Draft) -> Drafter:
+    """A new drafter of ``draft``."""
+    return draft.drafter() if isinstance(draft, Method) else ModelDrafter(draft)
 
 
 class ModelDrafter:
@@ -124,6 +160,13 @@ class ModelDrafter:
             if writer.writes_blocks(gamma, greedy=sampling.greedy, past=past):
                 return self._block(writer, ids, gamma, sampling, stream)
         return self._steps(ids, gamma, sampling, stream)
+
+    def read(self, ids: list[int]) -> torch.Tensor:
+        """Logits ``[len(ids), V]`` after each of ``ids``, which follow what was read; -inf outside of a draft vocabulary."""
+        return self._whole(self.runtime.forward(ids), -torch.inf)
+
+    def learn(self, ids: list[int], drafted: list[int], verdict: Verdict, logits: torch.Tensor) -> None:
+        """Nothing: a model drafts from the text alone."""
 
     def keep(self, length: int) -> None:
         """Forget what was read past the first ``length`` tokens."""

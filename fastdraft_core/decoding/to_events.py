@@ -127,6 +127,7 @@ def _started(about: Description) -> RunStarted:
         chat=talk is not None,
         # Their ids are the engine's own affair.
         earlier=tuple(Exchange(e.question, e.answer) for e in talk.earlier) if talk else (),
+        verification=request.verification,
     )
 
 
@@ -167,7 +168,7 @@ def block_event(record: Pass, mode: str, index: int, detokenizer: Detokenizer, n
 
 
 def _extra_state(record: Pass, mode: str) -> str:
-    if mode == "ar":
+    if mode == "ar" or not record.drafted:
         return "plain"
     return "corrected" if record.accepted < len(record.drafted) else "bonus"
 

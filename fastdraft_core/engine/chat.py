@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from fastdraft_core.decoding.drafters import Method
 from fastdraft_core.decoding.records import Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.engine.pair import Pair
@@ -70,7 +71,12 @@ class Chat:
         target, draft = self.pair.target, self.pair.draft
         target.adopt(ids[: target.length])
         # A draft with a shorter context may have gone on with the last part of the text alone.
-        if self.mode == "sd" and draft is not None and len(ids) <= draft.context_length:
+        if (
+            self.mode == "sd"
+            and draft is not None
+            and not isinstance(draft, Method)
+            and len(ids) <= draft.context_length
+        ):
             draft.adopt(ids[: draft.length])
 
     def room(self, question: str) -> str:

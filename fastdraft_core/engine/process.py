@@ -209,6 +209,7 @@ class Engine:
             sampling=Sampling(command.temperature, command.top_k, command.top_p),
             seed=command.seed,
             chat=command.chat,
+            verification=command.verification,
         )
         finished: dict[str, RunFinished] = {}
         for mode in ("ar", "sd") if pair.draft else ("ar",):

@@ -42,6 +42,7 @@ class Run(Event, frozen=True):
 
     ``chat`` is whether it stands in the target's chat template, by default where there is one: it is then the question after the
     turns ``earlier``, under a ``system`` prompt, empty for the template's own. Else it is continued as it is.
+    ``verification`` is how sampled blocks are judged: ``token`` by token, or the whole ``block`` at once.
     """
 
     prompt: str
@@ -54,6 +55,7 @@ class Run(Event, frozen=True):
     chat: bool | None = None
     system: str = ""
     earlier: tuple[Exchange, ...] = ()
+    verification: str = "token"
 
 
 class Cancel(Event, frozen=True):

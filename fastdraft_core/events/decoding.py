@@ -92,6 +92,7 @@ class RunStarted(Event, frozen=True):
 
     With ``chat`` they are those of a conversation, in the target's chat template: ``prompt`` is the last question, asked after
     the turns ``earlier``, and what follows is its answer. Else ``prompt`` is the beginning of the text itself.
+    ``verification`` is how sampled blocks are judged: ``token`` by token, or the whole ``block`` at once.
     """
 
     mode: str
@@ -105,6 +106,7 @@ class RunStarted(Event, frozen=True):
     max_new_tokens: int
     chat: bool = False
     earlier: tuple[Exchange, ...] = ()
+    verification: str = "token"
 
 
 class FirstToken(Event, frozen=True):

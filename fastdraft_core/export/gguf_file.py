@@ -156,7 +156,7 @@ def _type_of(weight: Weight, weights: str) -> _Type:
     """How a tensor is stored: vectors as they are, matrices as asked for where their rows have whole blocks."""
     if len(weight.shape) == 1 or weight.source in _PLAIN:
         return _Type.F32
-    kind = _Type[weights.upper()]
+    kind = gguf.GGMLQuantizationType[weights.upper()]
     if weights.startswith("q4") and weight.source in _TABLES:
         kind = _Type.Q8_0
     return kind if weight.shape[-1] % gguf.GGML_QUANT_SIZES[kind][0] == 0 else _Type.F16

@@ -130,9 +130,8 @@ def _probes() -> Iterator[str]:
 
 def _merges(described: dict[str, Any]) -> list[tuple[str, str]]:
     """Pairs; files from before tokenizers 0.20 have them as one text."""
-    return [
-        tuple(pair.split(" ", 1)) if isinstance(pair, str) else tuple(pair) for pair in described["model"]["merges"]
-    ]
+    pairs = (pair.split(" ", 1) if isinstance(pair, str) else pair for pair in described["model"]["merges"])
+    return [(first, second) for first, second in pairs]
 
 
 # --- sentencepiece -----------------------------------------------------------------------------------
