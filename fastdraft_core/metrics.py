@@ -26,6 +26,11 @@ def memory_bound_speedup(tau: float, c: float, gamma: float) -> float:
     return tau / (c * gamma + 1)
 
 
+def expected_tau(acceptance: float, gamma: int) -> float:
+    """tau of blocks of ``gamma`` tokens, each accepted with that probability whatever the others: (1 - a^(gamma + 1)) / (1 - a)."""
+    return sum(acceptance**n for n in range(gamma + 1))
+
+
 def predicted_speedup(tau: float, gamma: float, c: float, v: float, overhead: float = 0.0) -> float:
     """tau / (v + gamma·c + overhead), all in units of one autoregressive step.
 

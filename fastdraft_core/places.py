@@ -42,6 +42,11 @@ def results() -> Path:
     return _root("data") / "results"
 
 
+def designs() -> Path:
+    """One folder a design study."""
+    return _root("data") / "designs"
+
+
 def config() -> Path:
     """Settings of the app."""
     return _root("config")

@@ -202,23 +202,32 @@ def _seconds(block: Pass) -> float:
     return block.draft_seconds + block.verify_seconds
 
 
-def _mean(seconds: Sequence[float]) -> float:
-    """Their mean without those that were held up."""
+def steady(seconds: Sequence[float]) -> list[float]:
+    """Those that nothing else held up."""
     limit = _HELD_UP * statistics.median(seconds)
-    return statistics.fmean(value for value in seconds if value <= limit)
+    return [value for value in seconds if value <= limit]
+
+
+def _mean(seconds: Sequence[float]) -> float:
+    return statistics.fmean(steady(seconds))
 
 
 def measure_costs(pair: Pair, requests: Sequence[Request], max_gamma: int) -> Costs:
-    """The costs of a pair on ``requests``: run in turn, both modes, until they are precise, or known and time is up."""
+    """The costs of a pair on ``requests``."""
+    return probed(pair, requests, max_gamma, _SECONDS).costs()
+
+
+def probed(pair: Pair, requests: Sequence[Request], max_gamma: int, seconds: float) -> Probe:
+    """A probe of a pair on ``requests``: run in turn, both modes, until it is precise, or knows enough and ``seconds`` are up."""
     pair.warm_up("ar", requests[0], 0)
     pair.warm_up("sd", requests[0], max_gamma)
     probe, begin = Probe(pair, max_gamma), time.monotonic()
     for request in itertools.islice(itertools.cycle(requests), _ROUNDS * len(requests)):
         probe.baseline += [r for r in pair.decode("ar", request, 0) if isinstance(r, Pass)]
         probe.run(request)
-        if probe.precise or (probe.enough and time.monotonic() - begin > _SECONDS):
+        if probe.precise or (probe.enough and time.monotonic() - begin > seconds):
             break
-    return probe.costs()
+    return probe
 
 
 def predict(passes: Sequence[Pass], costs: Costs) -> float:

@@ -81,6 +81,7 @@ def main() -> None:
     from fastdraft_core.cli import (  # noqa: F401 - they register themselves
         bench,
         chat,
+        design,
         doctor,
         download,
         export,

@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fastdraft_core.cli import app, options, print_json, talk
+from fastdraft_core.cli.stopping import stopping
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, PointMeasured, RepeatDropped, SweepProgress
@@ -165,7 +164,7 @@ def _run(
     from fastdraft_core.results.export import as_markdown
 
     talk.print(f"result {write.name} in {store.folder(write.name)}")
-    with _stopping() as stop, _display(json=json) as show:
+    with stopping() as stop, _display(json=json) as show:
         for event in chain(begins, events(lineup, tasks, result, budget, stop)):
             write(event)
             show(event)
@@ -177,27 +176,6 @@ def _run(
         talk.print(f"{why}. Go on with: fastdraft sweep --resume {write.name}")
     if result.finished.reason == "stopped":
         raise typer.Exit(130)
-
-
-@contextlib.contextmanager
-def _stopping() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed: the first time ends the sweep after the run in progress, the second at once."""
-    asked: list[bool] = []
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(True)
-
-    # On Windows another process, such as the app, can send Ctrl-Break alone.
-    numbers: set[int] = {signal.SIGINT, getattr(signal, "SIGBREAK", signal.SIGINT)}
-    before = {number: signal.signal(number, ask) for number in numbers}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -32,6 +32,15 @@ from fastdraft_core.events.decoding import (
     RunStarted,
     Token,
 )
+from fastdraft_core.events.designing import (
+    DesignFinished,
+    DesignProgress,
+    DesignShape,
+    DesignStarted,
+    Estimate,
+    ShapeMeasured,
+    ShapeTrained,
+)
 from fastdraft_core.events.engine import (
     BlockCost,
     Compared,
@@ -89,7 +98,12 @@ __all__ = [
     "Command",
     "Compared",
     "CostsMeasured",
+    "DesignFinished",
+    "DesignProgress",
+    "DesignShape",
+    "DesignStarted",
     "Detail",
+    "Estimate",
     "Evaluated",
     "Event",
     "Exchange",
@@ -128,6 +142,8 @@ __all__ = [
     "RuntimeChecked",
     "Sampled",
     "Scored",
+    "ShapeMeasured",
+    "ShapeTrained",
     "StageAcceptance",
     "StageFinished",
     "StageStarted",
@@ -188,6 +204,11 @@ Message = (
     | PointMeasured
     | SweepVerdict
     | SweepFinished
+    | DesignStarted
+    | DesignProgress
+    | ShapeMeasured
+    | ShapeTrained
+    | DesignFinished
     | Check
     | RuntimeChecked
     | GreedyChecked
