@@ -75,6 +75,7 @@ class FastdraftApp(GuardedApp):
             self.settings_changed,
             options.replay,
             lambda: self.sweeper.running or self.designer.running,
+            bring=options.download,
         )
         self.add_mode("live", lambda: self.live)
         self.add_mode("sweep", self._sweep)
@@ -125,7 +126,8 @@ class FastdraftApp(GuardedApp):
     def _train(self) -> Screen[None]:
         from fastdraft_app.wizard.screen import WizardScreen
 
-        return WizardScreen(self.jobs, ascii_only=self.preferences.current.ascii)
+        settings = self.preferences.current
+        return WizardScreen(self.jobs, target=settings.target, ascii_only=settings.ascii)
 
     def _jobs(self) -> Screen[None]:
         from fastdraft_app.jobs.screen import JobsScreen
@@ -140,7 +142,11 @@ class FastdraftApp(GuardedApp):
     def _models(self) -> Screen[None]:
         from fastdraft_app.models.screen import ModelsScreen
 
-        return ModelsScreen(self.jobs, ascii_only=self.preferences.current.ascii)
+        return ModelsScreen(
+            self.jobs,
+            lambda: self.preferences.current.trust_remote_code,
+            ascii_only=self.preferences.current.ascii,
+        )
 
     def _system(self) -> Screen[None]:
         from fastdraft_app.system.screen import SystemScreen

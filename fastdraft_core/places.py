@@ -27,6 +27,11 @@ def cache() -> Path:
     return _root("cache")
 
 
+def models() -> Path:
+    """Targets that fastdraft itself downloads, a folder each."""
+    return _root("data") / "models"
+
+
 def jobs() -> Path:
     """One folder a training job."""
     return _root("data") / "jobs"

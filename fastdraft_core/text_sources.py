@@ -21,6 +21,10 @@ class TextSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     path: Annotated[str | None, Doc(description="File or folder; relative to the recipe's own folder.")] = None
     hub: Annotated[str | None, Doc(description="Hugging Face data set id, streamed; only where path is absent.")] = None
     config: Annotated[str | None, Doc(description="The data set's configuration, such as sample-10BT.")] = None
+    files: Annotated[
+        list[str],
+        Doc(description="Files of the data set on the hub to take, such as unified_chip2.jsonl; default: all."),
+    ] = []
     split: Annotated[str, Doc(description="The data set's split.")] = "train"
     revision: Annotated[str | None, Doc(description="The data set's commit or tag; default: its newest.")] = None
     field: Annotated[
@@ -50,8 +54,8 @@ class TextSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """What is wrong with the section as a whole, as the end of a sentence; None if nothing."""
         if (self.path is None) == (self.hub is None):
             return "needs either path (files of this machine) or hub (a Hugging Face data set id)"
-        if self.path is not None and (self.config or self.revision):
-            return "has config or revision, which belong to hub and not to path"
+        if self.path is not None and (self.config or self.revision or self.files):
+            return "has config, revision or files, which belong to hub and not to path"
         if self.hub is not None and self.extensions:
             return "has extensions, which belong to path and not to hub"
         return None

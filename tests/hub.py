@@ -1,7 +1,8 @@
-"""A stand-in for the model hub on this machine: the few answers of its protocol that a download needs."""
+"""A stand-in for the model hub on this machine: the few answers of its protocol that a download and an upload need."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import threading
@@ -22,7 +23,11 @@ class Hub:
         self.go_on = threading.Event()
         self.go_on.set()
         self.ranges: list[str] = []
+        self.paths: list[str] = []
         self.url = ""
+        self.token = ""
+        self.private: dict[str, bool] = {}
+        self.blobs: dict[str, bytes] = {}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -42,7 +47,52 @@ class Handler(BaseHTTPRequestHandler):
         """Headers and body."""
         self._answer(body=True)
 
+    def do_POST(self) -> None:
+        """What an upload asks for: a repository, how each file is to come, and the commit."""
+        asked = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        path = self.path.split("?")[0].strip("/")
+        if self.headers.get("Authorization") != f"Bearer {self.hub.token}":
+            self._send(401, {}, b"{}", body=True)
+        elif path == "api/repos/create":
+            told = json.loads(asked)
+            name = f"{told['organization']}/{told['name']}"
+            self.hub.models.setdefault(name, {})
+            self.hub.private.setdefault(name, told["visibility"] == "private")
+            self._json({"url": f"{self.hub.url}/{name}"})
+        elif path == "api/validate-yaml":
+            self._json({"errors": [], "warnings": []})
+        elif path.endswith("/preupload/main"):
+            files = [
+                {"path": f["path"], "uploadMode": _mode(f["path"]), "shouldIgnore": False}
+                for f in json.loads(asked)["files"]
+            ]
+            self._json({"files": files})
+        elif path.endswith(".git/info/lfs/objects/batch"):
+            objects = json.loads(asked)["objects"]
+            hrefs = [{"upload": {"href": f"{self.hub.url}/blobs/{one['oid']}"}} for one in objects]
+            self._json({"objects": [{**one, "actions": href} for one, href in zip(objects, hrefs, strict=True)]})
+        else:
+            self._commit("/".join(path.split("/")[2:4]), [json.loads(line) for line in asked.splitlines()])
+
+    def do_PUT(self) -> None:
+        """A large file, by its hash."""
+        self.hub.blobs[self.path.rpartition("/")[2]] = self.rfile.read(int(self.headers["Content-Length"]))
+        self._send(200, {}, b"", body=True)
+
+    def _commit(self, name: str, lines: list[dict[str, Any]]) -> None:
+        for line in lines:
+            told = line["value"]
+            if line["key"] == "file":
+                self.hub.models[name][told["path"]] = base64.b64decode(told["content"])
+            elif line["key"] == "lfsFile":
+                self.hub.models[name][told["path"]] = self.hub.blobs[told["oid"]]
+        self._json({"commitUrl": f"{self.hub.url}/{name}/commit/{COMMIT}", "commitOid": COMMIT, "success": True})
+
+    def _json(self, told: dict[str, Any]) -> None:
+        self._send(200, {"Content-Type": "application/json"}, json.dumps(told).encode(), body=True)
+
     def _answer(self, *, body: bool) -> None:
+        self.hub.paths.append(self.path)
         parts = self.path.split("?")[0].strip("/").split("/")
         name = "/".join(parts[2:4] if parts[0] == "api" else parts[:2])
         files = self.hub.models.get(name)
@@ -87,6 +137,10 @@ class Handler(BaseHTTPRequestHandler):
             super().handle_one_request()
         except ConnectionError:
             self.close_connection = True
+
+
+def _mode(path: str) -> str:
+    return "lfs" if path.endswith((".safetensors", ".bin")) else "regular"
 
 
 @contextmanager

@@ -137,9 +137,15 @@ class JobWatcher:
     def __init__(self) -> None:
         self._seen: dict[Path, tuple[State, float]] | None = None
         self._written: frozenset[tuple[str, int]] = frozenset()
+        self._lock = threading.Lock()
 
     def poll(self) -> list[JobView]:
         """The jobs that have ended since the last poll, each once; the first one only looks around."""
+        # On a slow disk the next look begins before this one has ended: both would tell of the same end.
+        with self._lock:
+            return self._poll()
+
+    def _poll(self) -> list[JobView]:
         # A record is written beside and renamed, which changes the time of its folder.
         written = _times(places.jobs())
         before = self._seen

@@ -87,20 +87,21 @@ class PickerScreen(Dialog[str | None]):
 
     @on(Answered)
     def _show(self, event: Answered) -> None:
+        typed = self.query_one("#typed", Input).value
+        if event.typed != typed:
+            # Slower than the answer to what was typed since, or soon overtaken by it: enter would wait for ever.
+            return
         listed = self.query_one("#rows", OptionList)
         listed.clear_options()
         self._rows = []
-        self._answered = event.typed
+        self._answered = typed
         for group in event.groups:
             if group.rows:
                 listed.add_option(Option(Content.styled(one_line(group.title, " ", " "), "bold $muted"), disabled=True))
             for row in group.rows:
                 listed.add_option(Option(self._line(row), id=str(len(self._rows))))
                 self._rows.append(row)
-        typed = self.query_one("#typed", Input).value
-        entered = self._entered and event.typed == typed
-        if entered:
-            self._entered = False
+        entered, self._entered = self._entered, False
         if not self._rows:
             listed.add_option(Option(Content.styled(self._empty, "$muted"), disabled=True))
             return

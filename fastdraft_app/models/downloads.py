@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from fastdraft_app.client.command import Outcome
 from fastdraft_app.client.download import Downloader
-from fastdraft_app.dialogs.choices import download_source, expanded, folder_source, folders_used
+from fastdraft_app.dialogs.choices import download_source, folder_source
 from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.dialogs.picker import PickerScreen
-from fastdraft_app.history import read_history, remember_folder
 from fastdraft_core import places
-from fastdraft_core.formatting import in_bytes, percent
+from fastdraft_core.history import read_history, remember_folder
+from fastdraft_core.models.catalog import expanded
 
 SOURCE_BINDINGS: list[BindingType] = [
     Binding("b", "download", "download", id="models.download", tooltip="bring a model from the hub; while one comes: stop it"),
@@ -36,15 +35,7 @@ class Downloads:
     @property
     def words(self) -> str:
         """How far the download is; empty where there is none."""
-        told = self._downloader.told
-        if not self._downloader.name:
-            return ""
-        done = (
-            f": {in_bytes(told.done)} of {in_bytes(told.total)}, {percent(told.done / told.total)}"
-            if told.total
-            else ""
-        )
-        return f"{told.what}{done}; b stops it"
+        return f"{self._downloader.words}; b stops it" if self._downloader.name else ""
 
     def ask(self, wanted: str) -> None:
         """Ask what to download, ``wanted`` before others; or, while something comes, whether to stop that."""
@@ -91,8 +82,3 @@ def ask_folder(screen: Screen[None], then: Callable[[], None]) -> None:
     source = folder_source(read_history(places.history()).folders)
     picker = PickerScreen("Add a folder of models", source, hint="path of a folder", empty="there is no such folder")
     screen.app.push_screen(picker, take)
-
-
-def shelf_folders() -> list[Path]:
-    """Folders told by hand, and those that hold models that were used before."""
-    return list(dict.fromkeys([*map(Path, read_history(places.history()).folders), *folders_used()]))

@@ -16,13 +16,13 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
+from textual.worker import get_current_worker
 
-from fastdraft_app.client.convert import output_folder
 from fastdraft_app.client.jobs import JobsClient
 from fastdraft_app.dialogs.confirm import ConfirmScreen
-from fastdraft_app.dialogs.exporting import export
+from fastdraft_app.dialogs.exporting import ask_export
 from fastdraft_app.messages import DesignAsked, SettingsChanged
-from fastdraft_app.models.downloads import SOURCE_BINDINGS, Downloads, ask_folder, shelf_folders
+from fastdraft_app.models.downloads import SOURCE_BINDINGS, Downloads, ask_folder
 from fastdraft_app.models.model_text import (
     model_heading,
     model_row,
@@ -32,14 +32,16 @@ from fastdraft_app.models.model_text import (
     target_row,
     target_words,
 )
-from fastdraft_app.models.partners import HOW, KnownAcceptance, known_acceptance, pair
+from fastdraft_app.settings.settings import OFF
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine
 from fastdraft_app.widgets.row_list import RowList
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.formatting import in_bytes, one_line
+from fastdraft_core.history import model_folders
 from fastdraft_core.jobs.folder import size as folder_size
+from fastdraft_core.jobs.partners import HOW, KnownAcceptance, known_acceptance, pair
 from fastdraft_core.models.local_models import ShelfModel, delete, doomed, shelf
 from fastdraft_core.models.published import PUBLISHED, TARGETS, KnownTarget, Published
 
@@ -57,7 +59,7 @@ class ModelsScreen(Screen[None]):
         Binding("m", "use_as('target')", "as target", id="models.target", tooltip="take the model as the live screen's target"),
         Binding("d", "use_as('draft')", "as draft", id="models.draft", tooltip="take the model as the live screen's draft"),
         Binding("s", "design", "shapes", id="models.design", tooltip="measure which shape of draft for this target is the fastest here"),
-        Binding("c", "convert", "convert", id="models.convert", tooltip="write an int8 OpenVINO IR of it, in a process of its own"),
+        Binding("c", "convert", "convert", id="models.convert", tooltip="write it for OpenVINO, llama.cpp or transformers, in a process of its own"),
         Binding("D", "delete", "delete", id="models.delete", tooltip="delete the model from this machine; asks first"),
         *SOURCE_BINDINGS,
         Binding("v", "checkpoints", "checkpoints", id="models.checkpoints", tooltip="list all checkpoints of jobs, or the newest of each"),
@@ -74,8 +76,10 @@ class ModelsScreen(Screen[None]):
         acceptance: KnownAcceptance
         problem: str = ""
 
-    def __init__(self, jobs: JobsClient, *, ascii_only: bool) -> None:
+    def __init__(self, jobs: JobsClient, trusted: Callable[[], bool], *, ascii_only: bool) -> None:
+        """``trusted`` says whether code that comes with models may run."""
         super().__init__()
+        self._trusted = trusted
         self._jobs = jobs
         self._ascii = ascii_only
         self._marks = marks(ascii_only)
@@ -129,12 +133,13 @@ class ModelsScreen(Screen[None]):
         problem, models, acceptance = "", list[ShelfModel](), KnownAcceptance()
         try:
             models, acceptance = (
-                shelf(shelf_folders(), checkpoints=self._checkpoints),
+                shelf(model_folders(), checkpoints=self._checkpoints),
                 known_acceptance(self._jobs.poll()),
             )
         except OSError as error:
             problem = f"The models cannot be read ({error.strerror or error})."
-        self.post_message(self.ShelfRead(models, acceptance, problem))
+        if not get_current_worker().is_cancelled:
+            self.post_message(self.ShelfRead(models, acceptance, problem))
 
     @on(ShelfRead)
     def _show(self, event: ShelfRead) -> None:
@@ -246,9 +251,9 @@ class ModelsScreen(Screen[None]):
 
     def _use(self, model: ShelfModel) -> None:
         chosen = pair(model, self._models, self._acceptance)
-        partner = chosen.draft if chosen.target == model.name else chosen.target
+        partner = (chosen.draft or OFF) if chosen.target == model.name else chosen.target
         self.notify(f"{model.name} with {partner}: {chosen.why}.", markup=False)
-        self._go(target=chosen.target, draft=chosen.draft)
+        self._go(target=chosen.target, draft=chosen.draft or OFF)
 
     def action_use_as(self, role: str) -> None:
         """Take the model as the live screen's target or draft, and leave the other as it is."""
@@ -265,11 +270,11 @@ class ModelsScreen(Screen[None]):
     # --- converting and deleting --------------------------------------------------------------
 
     def action_convert(self) -> None:
-        """Write an int8 IR of the model."""
+        """Ask what to export the model as, and do so."""
         self._with_model(self._convert)
 
     def _convert(self, model: ShelfModel) -> None:
-        export(self.app, model.name, model.name, output_folder(model.name), then=self.action_read)
+        ask_export(self.app, model.name, model.name, trusted=self._trusted(), then=self.action_read)
 
     def action_delete(self) -> None:
         """Ask, then delete."""

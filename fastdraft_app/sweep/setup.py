@@ -6,7 +6,7 @@ import csv
 import io
 
 from fastdraft_app.settings.settings import AUTO, OFF, Settings
-from fastdraft_core.models.catalog import DEMO, demo_drafts
+from fastdraft_core.models.catalog import bundled_drafts
 from fastdraft_core.results.store import Result
 
 
@@ -20,9 +20,7 @@ def drafts_of(settings: Settings) -> list[str]:
     ]
     if named:
         return named
-    if settings.target == DEMO:
-        return demo_drafts()
-    return [] if settings.draft in ("", OFF) else [settings.draft]
+    return bundled_drafts(settings.target) or ([] if settings.draft in ("", OFF) else [settings.draft])
 
 
 def with_draft(settings: Settings, name: str) -> str:
@@ -45,6 +43,7 @@ def new_sweep(settings: Settings) -> list[str]:
         "budget": settings.sweep_budget,
         "top-k": str(settings.top_k or ""),
         "top-p": "" if settings.top_p == 1 else f"{settings.top_p:g}",
+        "verification": "" if settings.verification == "token" else settings.verification,
         "seed": str(settings.seed),
         "runtime": settings.runtime,
         "device": settings.device,
@@ -57,7 +56,7 @@ def new_sweep(settings: Settings) -> list[str]:
     }
     drafts = [f"--draft={name}" for name in drafts_of(settings)]
     flags = [f"--{name}={value}" for name, value in given.items() if value]
-    return ["sweep", settings.target, *drafts, *flags, "--json"]
+    return ["sweep", settings.target, *drafts, *flags, *_trust(settings), "--json"]
 
 
 def _what(settings: Settings) -> dict[str, str]:
@@ -72,4 +71,8 @@ def _what(settings: Settings) -> dict[str, str]:
 
 def resumed_sweep(result: Result, settings: Settings) -> list[str]:
     """The arguments that go on with a kept result, for as long as a sweep may take now."""
-    return ["sweep", f"--resume={result.plan.name}", f"--budget={settings.sweep_budget}", "--json"]
+    return ["sweep", f"--resume={result.plan.name}", f"--budget={settings.sweep_budget}", *_trust(settings), "--json"]
+
+
+def _trust(settings: Settings) -> list[str]:
+    return ["--trust-remote-code"] if settings.trust_remote_code else []

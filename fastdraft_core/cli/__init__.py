@@ -80,12 +80,14 @@ def main() -> None:
         sys.exit(1)
     from fastdraft_core.cli import (  # noqa: F401 - they register themselves
         bench,
+        chat,
         design,
         doctor,
         download,
         export,
         generate,
         jobs,
+        models,
         preview,
         record,
         results,

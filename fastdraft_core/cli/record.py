@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fastdraft_core.bench.tasks import bundled_prompts
-from fastdraft_core.cli import app, options, talk
+from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.cli.generate import DEFAULT_PROMPT, read_prompt
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
@@ -31,7 +31,9 @@ def record(
     temperature: options.Temperature = 0.0,
     top_k: options.TopK = 0,
     top_p: options.TopP = 1.0,
+    verification: options.Verification = "token",
     seed: options.Seed = 1,
+    json: options.Json = False,
     *,
     load: LoadOptions,
 ) -> None:
@@ -46,12 +48,13 @@ def record(
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
+        verification=verification,
         seed=seed,
         max_new_tokens=length,
     )
     loading = Load(target=target, draft=draft, **asdict(load))
     recorded = Recorded(begin(loading, run, this_machine(), datetime.now().astimezone()), [])
-    engine = Engine(lambda event: _take(event, recorded.events))
+    engine = Engine(lambda event: _take(event, recorded.events, json=json))
     engine.carry_out(loading)
     engine.carry_out(run)
     write_recording(output, recorded)
@@ -65,7 +68,8 @@ def _preset(name: str) -> str:
     return texts[name]
 
 
-def _take(event: Event, events: list[Message]) -> None:
+def _take(event: Event, events: list[Message], *, json: bool) -> None:
+    """Keep ``event`` where it belongs to a recording, and say what it tells; with ``json`` as a line of stdout as well."""
     if isinstance(event, PairLoaded) and event.draft_problem:
         raise FastdraftError(event.draft_problem)
     if isinstance(event, RunFinished):
@@ -74,3 +78,5 @@ def _take(event: Event, events: list[Message]) -> None:
         talk.print(f"speed-up {event.speedup:.2f}x over autoregressive decoding")
     if isinstance(event, Message) and not isinstance(event, Progress | Machine):
         events.append(event)
+        if json:
+            print_json(event)

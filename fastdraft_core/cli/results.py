@@ -35,10 +35,10 @@ class Format(StrEnum):
 
 
 @results.callback()
-def alone(context: typer.Context) -> None:
+def alone(context: typer.Context, json: options.Json = False) -> None:
     """List, show, compare and export what sweeps found; without a command: list."""
     if context.invoked_subcommand is None:
-        list_results(json=False)
+        list_results(json=json)
 
 
 @results.command("list")
@@ -71,16 +71,20 @@ def list_results(json: options.Json = False) -> None:
 
 
 @results.command()
-def show(name: Name = "last") -> None:
+def show(name: Name = "last", json: options.Json = False) -> None:
     """A result as Markdown: the verdict, the surface, every measured point, and how it was measured."""
     from fastdraft_core.results import store
-    from fastdraft_core.results.export import as_markdown
+    from fastdraft_core.results.export import as_markdown, parts
 
-    print(as_markdown(store.read(store.find(name))), end="")
+    result = store.read(store.find(name))
+    if json:
+        print_json(parts(result))
+    else:
+        print(as_markdown(result), end="")
 
 
 @results.command()
-def compare(first: Name, second: Name) -> None:
+def compare(first: Name, second: Name, json: options.Json = False) -> None:
     """Two results side by side; differences beyond the noise of both are marked."""
     from fastdraft_core.results import store
     from fastdraft_core.results.compare import compare as differences
@@ -89,12 +93,17 @@ def compare(first: Name, second: Name) -> None:
 
     a, b = (store.read(store.find(name)) for name in (first, second))
     found, lacking = differences(a, b), uncompared(a, b)
-    print(safe(f"A {a.plan.name}\nB {b.plan.name}\n"))
-    for line in conditions(a.plan, b.plan):
-        print(safe(f"differs, {line}"))
+    if not json:
+        print(safe(f"A {a.plan.name}\nB {b.plan.name}\n"))
+        for line in conditions(a.plan, b.plan):
+            print(safe(f"differs, {line}"))
     if not found:
         none = "The two results have no measured point in common (gamma, temperature and task)."
         raise FastdraftError(f"{none} {lacking}".rstrip())
+    if json:
+        for d in found:
+            print_json({"first": d.first, "second": d.second, "ratio": d.ratio, "noise": d.noise, "difference": d.mark})
+        return
     rows = [
         [
             f"{d.first.draft} gamma {d.first.gamma}, {d.first.task}, T {d.first.temperature:g}",

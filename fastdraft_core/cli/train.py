@@ -54,6 +54,7 @@ def train(
     """
     from fastdraft_core.jobs.queue import submit
     from fastdraft_core.training.recipe import load_recipe
+    from fastdraft_core.training.trackers import check_trackers
 
     settings = options.with_trust(settings, trust_remote_code)
     loaded = load_recipe(recipe, settings)
@@ -76,6 +77,7 @@ def train(
         _help_to_train(loaded, folder, stage, device)
         return
     options.warn_of_target_code(loaded)
+    check_trackers(loaded)
     try:
         submit(loaded, folder, detach=detach, device=device, stage=stage, again=again, output=output)
     except FastdraftError as error:

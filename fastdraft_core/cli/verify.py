@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fastdraft_core.cli import app, options, talk
+from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import GreedyChecked, LawChecked, Parting, RuntimeChecked, Verified
 
 if TYPE_CHECKING:
     from fastdraft_core.decoding.losslessness import GreedyCheck
     from fastdraft_core.decoding.records import Request
-    from fastdraft_core.decoding.rounding import Rounding
     from fastdraft_core.decoding.speculative import Judge
     from fastdraft_core.engine.pair import Pair
 
+_Check = RuntimeChecked | GreedyChecked | LawChecked
 _INJECTIONS = ("", "accept-all")
 _CALIBRATION_PROMPTS = 4
 #: Formats of keys and values, and of computing, that ``--exact`` asks for.
@@ -34,6 +37,7 @@ def verify(
     temperature: Annotated[float, typer.Option(min=0.01, help="Temperature of the sampled check.")] = 0.6,
     top_k: options.TopK = 0,
     top_p: options.TopP = 1.0,
+    verification: options.Verification = "token",
     samples: Annotated[int, typer.Option(min=100, help="Draws of each sampled check.")] = 2000,
     seed: options.Seed = 1,
     task: options.Task = "",
@@ -42,6 +46,7 @@ def verify(
     exact: Annotated[
         bool, typer.Option("--exact", help="Compute in float32, and let no near-tie pass: every greedy token is equal.")
     ] = False,
+    json: options.Json = False,
     inject: Annotated[str, typer.Option(help="accept-all: break the rule on purpose; the check must then fail.")] = "",
     *,
     load: LoadOptions,
@@ -49,26 +54,40 @@ def verify(
     """Check that speculative decoding changes nothing, and the runtime itself against float32. Exit code 0: PASS, 1: FAIL."""
     from fastdraft_core.decoding.losslessness import accept_all
     from fastdraft_core.decoding.sampling import Sampling
-    from fastdraft_core.decoding.speculative import lossless
+    from fastdraft_core.decoding.speculative import JUDGES
 
     if inject not in _INJECTIONS:
         raise FastdraftError(f"There is nothing to inject called {inject!r}; use accept-all.")
-    judge = accept_all if inject else lossless
+    if verification not in JUDGES:
+        raise FastdraftError(f"There is no verification {verification!r}; use {' or '.join(JUDGES)}.")
+    judge = accept_all if inject else JUDGES[verification]
     load = _exactly(load) if exact else load
     prompts = options.prompts(task, prompt_file, field)
     pair = options.load_pair(target, draft, load)
     if inject:
         talk.print("Every drafted token is being accepted on purpose: both checks below should FAIL.")
     requests = [pair.request(p.text, max_new_tokens=length, sampling=Sampling(), seed=seed) for p in prompts]
-    runtime = _runtime(target, load, pair, requests[:_CALIBRATION_PROMPTS], gamma)
-    greedy = _greedy(pair, requests, gamma, judge, exact=exact)
     sampled = [
         replace(r, sampling=Sampling(temperature, top_k, top_p)) for r in requests[:: max(1, len(requests) // 2)][:2]
     ]
-    law = _law(pair, sampled, gamma, samples, judge)
-    passed = runtime and greedy and law
-    print("PASS" if passed else "FAIL")
+    passed = True
+    checks: Iterator[_Check] = chain(
+        _runtime(target, load, pair, requests[:_CALIBRATION_PROMPTS], gamma),
+        _greedy(pair, requests, gamma, judge, exact=exact),
+        _law(pair, sampled, gamma, samples, judge),
+    )
+    for check in checks:
+        passed &= check.passed
+        _show(check, json=json)
+    _show(Verified(passed=passed), json=json)
     raise typer.Exit(0 if passed else 1)
+
+
+def _show(check: _Check | Verified, *, json: bool) -> None:
+    if json:
+        print_json(check)
+    else:
+        print("\n".join(_words(check)))
 
 
 def _exactly(load: LoadOptions) -> LoadOptions:
@@ -83,7 +102,9 @@ def _exactly(load: LoadOptions) -> LoadOptions:
     return replace(load, dtype=_EXACT)
 
 
-def _runtime(target: str, load: LoadOptions, pair: Pair, requests: list[Request], gamma: int) -> bool:
+def _runtime(
+    target: str, load: LoadOptions, pair: Pair, requests: list[Request], gamma: int
+) -> Iterator[RuntimeChecked]:
     """The runtime's logits against the same model's in float32; a reference that does not fit compares nothing and fails nothing."""
     from fastdraft_core.decoding.rounding import check_runtime
     from fastdraft_core.engine.loading import Source, load_reference
@@ -93,84 +114,123 @@ def _runtime(target: str, load: LoadOptions, pair: Pair, requests: list[Request]
         with talk.status("loading the float32 reference"):
             reference, name = load_reference(Source(target, local_folder(target)), pair.tokenizer, load)
     except FastdraftError as error:
-        print(f"runtime  not compared with float32: {error.message}")
-        return True
+        yield RuntimeChecked(passed=True, problem=error.message)
+        return
     check = check_runtime(pair.target, reference, requests, gamma)
-    print(
-        f"runtime  logits at most {check.error:.2g} from {name}, rounding explains {check.explained:.2g}; "
-        f"margins off by {check.single:.2g} in passes over one token and {check.many:.2g} over {gamma + 1}  "
-        f"{'PASS' if check.passed else 'FAIL'}"
+    yield RuntimeChecked(
+        passed=check.passed,
+        reference=name,
+        error=check.error,
+        explained=check.explained,
+        single=check.single,
+        many=check.many,
+        pass_length=gamma + 1,
     )
-    return check.passed
 
 
-def _greedy(pair: Pair, requests: list[Request], gamma: int, judge: Judge, *, exact: bool) -> bool:
+def _greedy(pair: Pair, requests: list[Request], gamma: int, judge: Judge, *, exact: bool) -> Iterator[GreedyChecked]:
     from fastdraft_core.decoding.losslessness import check_greedy
     from fastdraft_core.decoding.rounding import measure_rounding, most_ties
 
     rounding = measure_rounding(pair.target, requests[:_CALIBRATION_PROMPTS], gamma)
     floor = 0.0 if exact else rounding.floor
     checks = [check_greedy(pair.target, pair.drafter(), r, gamma, floor, judge) for r in requests]
-    for number, check in enumerate(checks, 1):
-        if check.parted is not None:
-            print(f"  prompt {number}, {_difference(pair, check)}")
-    equal = sum(c.parted is None for c in checks)
-    ties = _Ties(
-        seen=sum(c.parted is not None and c.passed for c in checks),
-        expected=0.0 if exact else rounding.expected_ties(margin for c in checks for margin in c.margins),
-    )
-    passed = all(c.passed for c in checks) and rounding.credible and ties.seen <= most_ties(ties.expected)
-    print(
-        f"greedy   {equal}/{len(checks)} prompts equal autoregressive decoding token by token, {sum(len(c.expected) for c in checks)} tokens; "
-        f"{_excuse(rounding, ties, exact=exact)}  {'PASS' if passed else 'FAIL'}"
-    )
-    return passed
-
-
-@dataclass(frozen=True, slots=True)
-class _Ties:
-    """Near-ties that fell the other way, and how many rounding should make of the margins that were compared."""
-
-    seen: int
-    expected: float
-
-
-def _excuse(rounding: Rounding, ties: _Ties, *, exact: bool) -> str:
-    """What may differ, in words, and whether that is rounding."""
-    from fastdraft_core.decoding.rounding import most_ties
-
-    if not rounding.credible:
-        return (
-            f"passes over several tokens differ by {rounding.largest:.2g} from those over one, and rounding explains "
-            f"{rounding.explained / (rounding.measured / rounding.largest):.2g}"
-        )
-    if exact:
-        return "no near-tie passes"
-    return (
-        f"near-ties {ties.seen}, expected {ties.expected:.1f} and at most {most_ties(ties.expected)}; floor "
-        f"{rounding.floor:.2g} (measured rounding between pass lengths)"
+    ties = sum(c.parted is not None and c.passed for c in checks)
+    expected = 0.0 if exact else rounding.expected_ties(margin for c in checks for margin in c.margins)
+    yield GreedyChecked(
+        passed=all(c.passed for c in checks) and rounding.credible and ties <= most_ties(expected),
+        prompts=len(checks),
+        equal=sum(c.parted is None for c in checks),
+        tokens=sum(len(c.expected) for c in checks),
+        parted=[parting for number, check in enumerate(checks, 1) for parting in _partings(pair, number, check)],
+        near_ties=ties,
+        expected_ties=expected,
+        most_ties=most_ties(expected),
+        floor=floor,
+        rounding=rounding.largest,
+        explained=rounding.most,
+        exact=exact,
     )
 
 
-def _difference(pair: Pair, check: GreedyCheck) -> str:
-    """Where two greedy texts part, in words."""
+def _partings(pair: Pair, prompt: int, check: GreedyCheck) -> Iterator[Parting]:
+    """Where two greedy texts part, if they do."""
     parted = check.parted
-    assert parted is not None
+    if parted is None:
+        return
     at = parted.position - 1
     ours, theirs = (pair.tokenizer.decode(ids[at : at + 1]) for ids in (check.expected, check.emitted))
-    verdict = "near-tie, passes" if parted.tie else "differs"
-    return f"token {parted.position}: {ours!r} / {theirs!r}, logit margin {parted.margin:.4f}: {verdict}"
+    yield Parting(
+        prompt=prompt, position=parted.position, expected=ours, emitted=theirs, margin=parted.margin, tie=parted.tie
+    )
 
 
-def _law(pair: Pair, requests: list[Request], gamma: int, samples: int, judge: Judge) -> bool:
+def _law(pair: Pair, requests: list[Request], gamma: int, samples: int, judge: Judge) -> Iterator[LawChecked]:
     from fastdraft_core.decoding.losslessness import check_law
 
-    passed = True
     for number, request in enumerate(requests, 1):
         for check in check_law(pair.target, pair.drafter(), request, gamma, samples, judge):
-            passed &= check.passed
-            print(
-                f"sampled  prompt {number}, token {check.position}: total variation {check.total_variation:.4f} from the exact law, "
-                f"noise level {check.noise:.4f} ({check.samples} draws, 99.9 %)  {'PASS' if check.passed else 'FAIL'}"
+            yield LawChecked(
+                passed=check.passed,
+                prompt=number,
+                position=check.position,
+                samples=check.samples,
+                total_variation=check.total_variation,
+                noise=check.noise,
             )
-    return passed
+
+
+# --- in words -------------------------------------------------------------------------------------
+
+
+def _words(check: _Check | Verified) -> Iterator[str]:
+    """What a check found, for people."""
+    verdict = "PASS" if check.passed else "FAIL"
+    if isinstance(check, RuntimeChecked):
+        yield _runtime_words(check, verdict)
+    elif isinstance(check, GreedyChecked):
+        yield from map(_parting_words, check.parted)
+        yield (
+            f"greedy   {check.equal}/{check.prompts} prompts equal autoregressive decoding token by token, {check.tokens} tokens; "
+            f"{_excuse(check)}  {verdict}"
+        )
+    elif isinstance(check, LawChecked):
+        yield (
+            f"sampled  prompt {check.prompt}, token {check.position}: total variation {check.total_variation:.4f} from the exact "
+            f"law, noise level {check.noise:.4f} ({check.samples} draws, 99.9 %)  {verdict}"
+        )
+    else:
+        yield verdict
+
+
+def _runtime_words(check: RuntimeChecked, verdict: str) -> str:
+    if check.problem:
+        return f"runtime  not compared with float32: {check.problem}"
+    return (
+        f"runtime  logits at most {check.error:.2g} from {check.reference}, rounding explains {check.explained:.2g}; margins off "
+        f"by {check.single:.2g} in passes over one token and {check.many:.2g} over {check.pass_length}  {verdict}"
+    )
+
+
+def _parting_words(parted: Parting) -> str:
+    verdict = "near-tie, passes" if parted.tie else "differs"
+    return (
+        f"  prompt {parted.prompt}, token {parted.position}: {parted.expected!r} / {parted.emitted!r}, logit margin "
+        f"{parted.margin:.4f}: {verdict}"
+    )
+
+
+def _excuse(check: GreedyChecked) -> str:
+    """What may differ, in words, and whether that is rounding."""
+    # Of logits that are no numbers nothing is explained.
+    if not check.rounding <= check.explained:
+        return (
+            f"passes over several tokens differ by {check.rounding:.2g} from those over one, and rounding explains "
+            f"{check.explained:.2g}"
+        )
+    if check.exact:
+        return "no near-tie passes"
+    return (
+        f"near-ties {check.near_ties}, expected {check.expected_ties:.1f} and at most {check.most_ties}; floor {check.floor:.2g} "
+        "(measured rounding between pass lengths)"
+    )

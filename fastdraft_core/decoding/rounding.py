@@ -61,6 +61,11 @@ class Rounding:
         """Whether rounding explains what was measured."""
         return self.measured <= self.explained
 
+    @property
+    def most(self) -> float:
+        """The largest change that rounding explains."""
+        return self.explained / _TIE_SAFETY
+
     def expected_ties(self, margins: Iterable[float]) -> float:
         """How many of the places with these margins rounding should turn over, by a Laplace law of this spread."""
         if self.spread == 0:

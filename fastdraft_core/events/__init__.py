@@ -11,8 +11,16 @@ from typing import TypeVar
 import msgspec
 
 from fastdraft_core.events.base import Event
-from fastdraft_core.events.checking import Check, CheckStatus
-from fastdraft_core.events.commands import Cancel, Load, Quit, Run
+from fastdraft_core.events.checking import (
+    Check,
+    CheckStatus,
+    GreedyChecked,
+    LawChecked,
+    Parting,
+    RuntimeChecked,
+    Verified,
+)
+from fastdraft_core.events.commands import Cancel, Exchange, Load, Quit, Run
 from fastdraft_core.events.decoding import (
     Block,
     Candidate,
@@ -98,11 +106,14 @@ __all__ = [
     "Estimate",
     "Evaluated",
     "Event",
+    "Exchange",
     "Failed",
     "FirstToken",
     "Glanced",
+    "GreedyChecked",
     "JobEnded",
     "JobStarted",
+    "LawChecked",
     "Load",
     "Machine",
     "Message",
@@ -111,6 +122,7 @@ __all__ = [
     "NearTie",
     "Opinion",
     "PairLoaded",
+    "Parting",
     "PeakBandwidth",
     "Planned",
     "PlannedStage",
@@ -127,6 +139,7 @@ __all__ = [
     "RunMetrics",
     "RunStarted",
     "RunTotals",
+    "RuntimeChecked",
     "Sampled",
     "Scored",
     "ShapeMeasured",
@@ -146,6 +159,7 @@ __all__ = [
     "Tokenized",
     "Turn",
     "TurnMeasured",
+    "Verified",
     "cache_bound",
     "decode_command",
     "decode_message",
@@ -196,6 +210,10 @@ Message = (
     | ShapeTrained
     | DesignFinished
     | Check
+    | RuntimeChecked
+    | GreedyChecked
+    | LawChecked
+    | Verified
 )
 Command = Load | Run | Cancel | Quit
 

@@ -21,7 +21,7 @@ from fastdraft_core.training.folders import last_checkpoint
 from fastdraft_core.training.recipe import STAGES, Recipe
 
 #: They change how something is computed or judged, not what is learnt.
-_ALWAYS = {"compile", "checkpoint_minutes", "synthesis.batch_size", "trust_remote_code"}
+_ALWAYS = {"compile", "checkpoint_minutes", "log_with", "synthesis.batch_size", "trust_remote_code"}
 #: Of any stage: they change nothing but rounding.
 _ROUNDING = {"micro_batch", "activation_checkpointing"}
 #: Of a stage that has a checkpoint: they hold from the next step on.

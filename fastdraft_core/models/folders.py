@@ -197,7 +197,7 @@ def refuse_code(error: Exception, name: str) -> None:
     if isinstance(error, ValueError) and "trust_remote_code" in str(error):
         raise FastdraftError(
             f"{name} comes with Python code of its own, which is not run unasked. Read it, and if you trust it, add "
-            "--trust-remote-code."
+            "--trust-remote-code (in the app: F2, trust-remote-code; for a training: the wizard's first page)."
         ) from error
 
 

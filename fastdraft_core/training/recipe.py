@@ -189,6 +189,13 @@ class Recipe(_Section, frozen=True):
     evaluation: Annotated[Evaluation, Doc(description="How a draft's acceptance is measured.")] = Evaluation()
     seed: Annotated[int, Doc(description="Fixes weights and the order of data.")] = 1
     compile: Annotated[bool, Doc(description="Compile the loss with torch.compile; needs a C++ compiler.")] = False
+    log_with: Annotated[
+        list[Literal["tensorboard", "wandb", "trackio"]],
+        Doc(
+            description="Where figures of the training go as well: tensorboard and trackio stay on this machine, wandb sends them to "
+            "its server; each is installed by hand. Default: nowhere."
+        ),
+    ] = []
     checkpoint_minutes: Annotated[float, Doc(description="Minutes between checkpoints.", gt=0)] = 5.0
 
     @property

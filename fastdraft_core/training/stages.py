@@ -48,6 +48,7 @@ from fastdraft_core.training.start import (
 )
 from fastdraft_core.training.stop import Stop
 from fastdraft_core.training.synthetic import chat_template, prompt_limit, synthetic_shard
+from fastdraft_core.training.trackers import check_trackers, tracked
 from fastdraft_core.training.vocabulary import job_draft_vocab
 
 _MAX_HELD_OUT_ROWS = 256
@@ -72,22 +73,25 @@ def run_recipe(recipe: Recipe, folder: Path, *, only: str | None = None, stop: S
     check_context(recipe)
     # Refused now, where the architecture cannot make the model, and not after hours of reading.
     recipe_config(recipe)
+    check_trackers(recipe)
     accelerator, stop = make_accelerator(), stop or Stop()
     with together(accelerator):
-        check_shared(accelerator, folder, places.cache())
-        with stop.droppable():
-            corpus = recipe_corpus(recipe)
-        tokenizer = yield from stop.drop(first_alone(accelerator, _tokenizer(recipe, folder, corpus)))
-        check_ahead(recipe, folder, tokenizer, only)
-        choosing = _draft_vocab(recipe, folder, corpus, tokenizer, accelerator.device)
-        vocab = yield from stop.drop(first_alone(accelerator, choosing))
-        previous: str | None = None
-        for name, stage in recipe.stages.items():
-            if only in (None, name) and not _is_finished(folder, name, stage):
-                yield from _run_stage(
-                    recipe, folder, name, stage, previous, tokenizer, vocab, corpus, accelerator, stop
-                )
-            previous = name
+        yield from tracked(recipe, folder, accelerator, _run_stages(recipe, folder, only, accelerator, stop))
+
+
+def _run_stages(recipe: Recipe, folder: Path, only: str | None, accelerator: Any, stop: Stop) -> Iterator[Event]:
+    check_shared(accelerator, folder, places.cache())
+    with stop.droppable():
+        corpus = recipe_corpus(recipe)
+    tokenizer = yield from stop.drop(first_alone(accelerator, _tokenizer(recipe, folder, corpus)))
+    check_ahead(recipe, folder, tokenizer, only)
+    choosing = _draft_vocab(recipe, folder, corpus, tokenizer, accelerator.device)
+    vocab = yield from stop.drop(first_alone(accelerator, choosing))
+    previous: str | None = None
+    for name, stage in recipe.stages.items():
+        if only in (None, name) and not _is_finished(folder, name, stage):
+            yield from _run_stage(recipe, folder, name, stage, previous, tokenizer, vocab, corpus, accelerator, stop)
+        previous = name
 
 
 def recipe_corpus(recipe: Recipe) -> Corpus:

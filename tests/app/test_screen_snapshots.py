@@ -11,9 +11,9 @@ from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
 from fastdraft_app.dialogs.picker import PickerScreen
-from fastdraft_app.history import remember_prompt
 from fastdraft_app.live.session import Phase
 from fastdraft_core import places
+from fastdraft_core.history import remember_prompt
 
 from .conftest import MakeApp
 from .helpers import RECORDING, live, wait_for

@@ -17,7 +17,18 @@ import pytest
 
 from fastdraft_core.cli import generate, main, options, print_json
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import Block, FirstToken, Progress, RunFinished, RunStarted, decode_message
+from fastdraft_core.events import (
+    Block,
+    FirstToken,
+    GreedyChecked,
+    LawChecked,
+    Progress,
+    RunFinished,
+    RunStarted,
+    RuntimeChecked,
+    Verified,
+    decode_message,
+)
 from fastdraft_core.formatting import safe
 from fastdraft_core.machine.cpu import cpu_name
 from fastdraft_core.results import store
@@ -34,6 +45,19 @@ def prompts(tmp_path: Path) -> str:
     path = tmp_path / "prompts.jsonl"
     path.write_text("".join(json.dumps({"prompt": p}) + "\n" for p in ("def add", "The fox", "return", "lazy dog a")))
     return str(path)
+
+
+# --- steps of loading -----------------------------------------------------------------------------------
+
+
+def test_a_log_hears_of_a_long_import_now_and_then() -> None:
+    """Not of every step of a quick one: a line every few seconds, by the clock that is given."""
+    now, said = [0.0], []
+    report = options.Occasionally(said.append, clock=lambda: now[0])
+    for second in range(10):
+        now[0] = float(second)
+        report(f"importing x: {10 * second} %")
+    assert said == ["importing x: 30 %", "importing x: 60 %", "importing x: 90 %"]
 
 
 # --- generate ----------------------------------------------------------------------------------------
@@ -271,12 +295,17 @@ def test_unclear_block_lengths_are_refused(text: str) -> None:
 # --- verify, bench, doctor ---------------------------------------------------------------------------
 
 
+#: Every way to draft for the tiny target; the first is its own draft model.
+WAYS = ["", "ngram:1-3", "self:layers=1", "cascade:ngram:1-3+self:layers=1"]
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_verify_passes_a_lossless_pair_and_fails_the_control(
-    cli: Cli, tiny_pair: tuple[str, str], prompts: str
+    cli: Cli, tiny_pair: tuple[str, str], prompts: str, way: str
 ) -> None:
     """PASS is exit code 0; with everything accepted on purpose both checks fail and the exit code is 1."""
     target, draft = tiny_pair
-    common = ["verify", target, "--draft", draft, "--prompt-file", prompts, "--samples", "300", "--length", "16"]
+    common = ["verify", target, "--draft", way or draft, "--prompt-file", prompts, "--samples", "300", "--length", "16"]
     common += ["--top-k", "20", *FIXED]
     code, out, _ = cli(*common)
     assert (code, out.splitlines()[-1]) == (0, "PASS")
@@ -288,11 +317,28 @@ def test_verify_passes_a_lossless_pair_and_fails_the_control(
     assert any(line.startswith("sampled") and line.endswith("FAIL") for line in out.splitlines())
 
 
-def test_bench_ends_with_one_json_object(cli: Cli, tiny_pair: tuple[str, str], prompts: str) -> None:
+def test_verify_tells_programs_each_check(cli: Cli, tiny_pair: tuple[str, str], prompts: str) -> None:
+    """A line a check and the verdict last: the figures that people read, and what must not be lost of a failure."""
+    target, draft = tiny_pair
+    common = ["verify", target, "--draft", draft, "--prompt-file", prompts, "--samples", "100", "--length", "12"]
+    code, out, _ = cli(*common, "--top-k", "20", "--inject", "accept-all", "--exact", "--json", *FIXED)
+    found = [decode_message(line.encode()) for line in out.splitlines()]
+    assert code == 1
+    assert isinstance(found[0], RuntimeChecked)
+    assert isinstance(found[1], GreedyChecked)
+    assert found[1].prompts == 4
+    assert found[1].equal == 4 - len(found[1].parted)
+    assert not any(parting.tie for parting in found[1].parted)
+    assert [check.position for check in found[2:-1] if isinstance(check, LawChecked)] == [2, 3, 2, 3]
+    assert found[-1] == Verified(passed=False)
+
+
+@pytest.mark.parametrize("way", WAYS[:2])
+def test_bench_ends_with_one_json_object(cli: Cli, tiny_pair: tuple[str, str], prompts: str, way: str) -> None:
     """A table for people, then a versioned object with the machine, the costs and a point for each gamma."""
     target, draft = tiny_pair
     code, out, _ = cli(
-        "bench", target, "--draft", draft, "--gamma", "1,3", "--length", "10", "--repeats", "1",
+        "bench", target, "--draft", way or draft, "--gamma", "1,3", "--length", "10", "--repeats", "1",
         "--prompt-file", prompts, *FIXED,
     )  # fmt: skip
     assert code == 0

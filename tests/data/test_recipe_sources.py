@@ -29,7 +29,7 @@ def stage(tokens: object = 100, **sources: object) -> dict[str, object]:
     [
         ({"sources": {"a": {}}}, r"\[sources\.a\] needs either path"),
         ({"sources": {"a": {"path": "x", "hub": "y"}}}, r"\[sources\.a\] needs either path"),
-        ({"sources": {"a": {"path": "x", "config": "y"}}}, "config or revision"),
+        ({"sources": {"a": {"path": "x", "config": "y"}}}, "config, revision or files"),
         ({"sources": {"a": {"hub": "x", "extensions": [".py"]}}}, "extensions"),
         ({"sources": {"code": {"path": "x"}}}, "code, text and target are taken"),
         ({"sources": {"../up": {"path": "x"}}}, "needs another name"),
@@ -96,6 +96,10 @@ def test_the_papers_tokens_and_data(name: str) -> None:
     assert set(found.ft.sources) == {"target"}
     assert set(found.synthesis.temperatures) == {0.0, 0.6, 0.8, 1.0}
     assert found.ft.loss == "ce"
+    # Prompts of Alpaca, OIG and Evol-Instruct, and what the target asks itself.
+    sets = {found.sources[source].hub for source in found.synthesis.instructions}
+    assert sets == {"tatsu-lab/alpaca", "laion/OIG", "WizardLMTeam/WizardLM_evol_instruct_70k"}
+    assert found.synthesis.magpie > 0
     assert found.sources["fineweb"].hub == "HuggingFaceFW/fineweb"
     assert {"cnn-dm", "tinystories", "dolly", "humaneval"} <= set(found.decontaminate)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
 from fastdraft_core.data import target_logits
 from fastdraft_core.data.mixtures import Mixture
@@ -22,6 +23,7 @@ from fastdraft_core.data.target_logits import (
 )
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Scored
+from fastdraft_core.training.evaluation import make_reference
 from tests.runtimes.models import CONTEXT, VOCABULARY, small_model, uncached_logits
 
 K = 5
@@ -150,3 +152,47 @@ def test_a_targets_weights_are_read_once_while_they_are_the_same(
     assert read == ["a.safetensors", "b.safetensors"]
     (tmp_path / "b.safetensors").write_bytes(b"other weights")
     assert target_key(tmp_path) != key
+
+
+def gemma3n() -> Any:
+    """A Gemma 3n in small, whose last layers take their keys and values from others; transformers shares them only in a cache."""
+    torch.manual_seed(1)
+    config = AutoConfig.for_model(
+        "gemma3n_text", vocab_size=VOCABULARY, hidden_size=32, intermediate_size=[64] * 4, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=CONTEXT, head_dim=8, num_hidden_layers=4, sliding_window=16,
+        layer_types=["sliding_attention", "full_attention"] * 2, num_kv_shared_layers=2, vocab_size_per_layer_input=VOCABULARY,
+        hidden_size_per_layer_input=8, laurel_rank=4, altup_num_inputs=2, activation_sparsity_pattern=[0.0] * 4,
+        bos_token_id=0, eos_token_id=1, pad_token_id=None,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    for weight in model.parameters():
+        if weight.dim() > 1:
+            torch.nn.init.normal_(weight, std=0.15)
+    return model
+
+
+@torch.inference_mode()
+def decoded(model: Any, ids: list[int]) -> torch.Tensor:
+    """Log-probabilities after each of ``ids``, one token a pass, as in decoding: ``[tokens, V]``."""
+    cache, rows = DynamicCache(config=model.config), []
+    for token in ids:
+        rows.append(model(input_ids=torch.tensor([[token]]), past_key_values=cache, use_cache=True).logits[0, -1])
+    return torch.stack(rows).float().log_softmax(-1)
+
+
+def test_a_target_is_read_as_it_decodes(tmp_path: Path) -> None:
+    """Gemma 3n without a cache is another model: what is stored of it, and what drafts are judged by, is the one that decodes."""
+    model = gemma3n()
+    shard = written(tmp_path, [60])
+    ids = shard.tokens[:60].tolist()
+    truth = decoded(model, ids)
+    assert (uncached_logits(model, ids).log_softmax(-1) - truth).abs().max() > 0.1, "this model would show nothing"
+    stored = scored(tmp_path, shard, model)
+    top = truth[:-1].topk(K, -1)
+    assert (np.asarray(stored.ids[1:60]) == top.indices.numpy()).all()
+    np.testing.assert_allclose(stored.log_probs[1:60, :-1], top.values.numpy(), atol=5e-3)
+    mixture = Mixture([shard], [1.0], 24, 1, seed=1)
+    rows, mask = mixture.rows(0, 1)
+    wanted = decoded(model, rows[0, :-1].tolist())[torch.from_numpy(mask[0, 1:])]
+    found = make_reference(model, mixture, VOCABULARY).log_probs.float()
+    np.testing.assert_allclose(found.numpy(), wanted.numpy(), atol=2e-2)

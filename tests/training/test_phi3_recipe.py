@@ -45,6 +45,10 @@ def world(tmp_path: Path) -> Path:
     )
     asked = ({"instruction": f"Tell of day {n}.", "input": "", "output": "No."} for n in range(60))
     (tmp_path / "alpaca.jsonl").write_text("\n".join(map(json.dumps, asked)))
+    asked = ({"text": f"<human>: Whither on day {n}?\n<bot>: Home."} for n in range(60))
+    (tmp_path / "oig.jsonl").write_text("\n".join(map(json.dumps, asked)))
+    asked = ({"instruction": f"Tell of {n} seas, twice.", "output": "No."} for n in range(60))
+    (tmp_path / "evol-instruct.jsonl").write_text("\n".join(map(json.dumps, asked)))
     ends = dict(bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=None)
     target = small_model("phi3", vocab_size=_LOGITS, max_position_embeddings=160, sliding_window=None, **ends)
     target.save_pretrained(tmp_path / "target")
@@ -59,7 +63,8 @@ def _recipe(world: Path) -> Recipe:
     data["model"] |= {"hidden_size": 16, "intermediate_size": 44, "context_length": 160}
     data["sources"]["fineweb"] = {"path": str(world / "text"), "held_out": 10}
     data["sources"]["stack"] = {"path": str(world / "code"), "held_out": 10}
-    data["sources"]["alpaca"] = {"path": str(world / "alpaca.jsonl"), "held_out": 4}
+    for name in ("alpaca", "oig", "evol-instruct"):
+        data["sources"][name] = {"path": str(world / f"{name}.jsonl"), "held_out": 4}
     data["pt"]["sources"] = {"fineweb": "5000"}
     data["cp"]["sources"] = {"stack": "5000", "fineweb": "2500"}
     for stage in ("pt", "cp"):
@@ -92,5 +97,11 @@ def test_the_papers_recipe_runs_through_at_a_thousandth(tmp_path: Path, world: P
     (written,) = places.cache().glob("synthesis/train-*/sequences.jsonl")
     rows = [json.loads(line) for line in written.read_text().splitlines()]
     # Logits that only pad the target's are never drawn.
-    assert {row["id"].partition("/")[0] for row in rows if "id" in row} == {"prefix", "alpaca", "magpie"}
+    assert {row["id"].partition("/")[0] for row in rows if "id" in row} == {
+        "prefix",
+        "alpaca",
+        "oig",
+        "evol-instruct",
+        "magpie",
+    }
     assert max(max(row["ids"]) for row in rows if row.get("status") == "ok") < _IDS

@@ -13,9 +13,10 @@ from textual.widgets import OptionList
 from fastdraft_app.dialogs import choices
 from fastdraft_app.dialogs.choices import Choice, ChoiceGroup, file_source, model_source
 from fastdraft_app.dialogs.picker import PickerScreen
-from fastdraft_app.history import read_history, remember_models, remember_prompt
 from fastdraft_app.live.session import Phase
 from fastdraft_core import places
+from fastdraft_core.history import read_history, remember_models, remember_prompt
+from fastdraft_core.models.draft_spec import OFFERED
 from tests.app.conftest import MakeApp
 from tests.app.helpers import live, wait_for
 
@@ -52,7 +53,7 @@ def test_drafts_can_be_off_and_tell_another_vocabulary(tmp_path: Path) -> None:
         places.history(), [write_model(tmp_path / "m" / "fits"), write_model(tmp_path / "m" / "other", 32000)]
     )
     found = {row.title.rpartition("/")[2]: row for row in rows(model_source(drafts=True, vocab_size=4096)(""))}
-    assert list(found) == ["demo:XS", "demo:S", "demo:M", "fits", "other", "off"]
+    assert list(found) == ["demo:XS", "demo:S", "demo:M", "fits", "other", *OFFERED, "off"]
     assert "the target has another" in found["other"].facts
     assert "another" not in found["fits"].facts
 
@@ -198,5 +199,27 @@ async def test_enter_takes_what_was_typed_however_slowly_the_list_follows(make_a
         await pilot.press(*"second", "enter")
         assert taken == []
         slow.set()
+        await wait_for(pilot, lambda: taken)
+        assert taken == ["second"]
+
+
+async def test_an_answer_that_was_overtaken_changes_nothing(make_app: MakeApp) -> None:
+    """The list to the text before arrives last, as on a busy machine: the rows stay, and enter takes what they say."""
+
+    def source(typed: str) -> list[ChoiceGroup]:
+        return [ChoiceGroup("all", [Choice(one, one) for one in ("first", "second") if typed in one])]
+
+    app = make_app()
+    taken: list[str | None] = []
+    async with app.run_test() as pilot:
+        picker = PickerScreen("Which", source, hint="", empty="none")
+        app.push_screen(picker, taken.append)
+        await wait_for(pilot, lambda: picker.is_mounted and picker.query_one("#rows", OptionList).option_count == 3)
+        await pilot.press(*"second")
+        await wait_for(pilot, lambda: picker.query_one("#rows", OptionList).option_count == 2)
+        picker.post_message(PickerScreen.Answered("", source("")))
+        await pilot.pause()
+        assert picker.query_one("#rows", OptionList).option_count == 2
+        await pilot.press("enter")
         await wait_for(pilot, lambda: taken)
         assert taken == ["second"]

@@ -6,7 +6,9 @@ import os
 import signal
 import stat
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from time import monotonic
 
 import pytest
@@ -16,6 +18,7 @@ from fastdraft_app.app import FastdraftApp
 from fastdraft_app.client import file_manager
 from fastdraft_app.client.jobs import JobWatcher
 from fastdraft_app.dialogs.confirm import ConfirmScreen
+from fastdraft_app.dialogs.formats import ExportScreen
 from fastdraft_app.jobs.job_list import JobList
 from fastdraft_app.jobs.job_screen import JobScreen
 from fastdraft_app.jobs.screen import JobsScreen
@@ -25,9 +28,11 @@ from fastdraft_app.sweep.setup import drafts_of
 from fastdraft_app.terminal.notification import notification
 from fastdraft_core import places
 from fastdraft_core.jobs import control
+from fastdraft_core.jobs.folder import records
 from fastdraft_core.jobs.processes import this_process
 from fastdraft_core.jobs.queue import locked
-from fastdraft_core.jobs.record import State, read_record, write_record
+from fastdraft_core.jobs.record import Record, State, read_record, write_record
+from fastdraft_core.jobs.view import JobView
 from tests.app.conftest import MakeApp
 from tests.app.helpers import RECORDING, wait_for
 from tests.app.job_folders import every_state, job
@@ -79,16 +84,49 @@ async def test_an_end_is_told_on_the_live_screen(app: FastdraftApp, monkeypatch:
         assert app._driver is not None
         monkeypatch.setattr(app, "bell", lambda: bells.append("bell"))
         monkeypatch.setattr(app._driver, "write", written.append)
+        looks: list[int] = []
+        poll = app.notices.watcher.poll
+
+        def look() -> list[JobView]:
+            found = poll()
+            looks.append(len(found))
+            return found
+
+        monkeypatch.setattr(app.notices.watcher, "poll", look)
         become(folder, "finished")
         await wait_for(pilot, lambda: any(told.title == "Job mine finished" for told in app._notifications))
         assert isinstance(app.screen, LiveScreen)
-        await pilot.pause(0.8)
+        # It is told once, however often the jobs are looked at from then on.
+        seen = len(looks)
+        await wait_for(pilot, lambda: len(looks) >= seen + 3)
+        await pilot.pause()
         told = [one for one in app._notifications if one.title.startswith("Job ")]
         assert len(told) == len(bells) == 1
         assert "acceptance after PT" in told[0].message
         assert any(text.startswith("\x1b]9;Job mine finished: acceptance") for text in written)
         screen = await open_jobs(pilot, 2)
         await wait_for(pilot, lambda: screen.chosen is not None and screen.chosen.name == "mine")
+
+
+def test_looks_that_overlap_tell_an_end_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a slow disk the next look begins before the one under way has ended."""
+    folder = job("mine", "running", 20, process=this_process())
+    watcher, reading, go_on = JobWatcher(), Event(), Event()
+    watcher.poll()
+    become(folder, "finished")
+
+    def slow() -> dict[Path, Record]:
+        reading.set()
+        assert go_on.wait(60)
+        return records()
+
+    monkeypatch.setattr("fastdraft_app.client.jobs.records", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(watcher.poll)
+        assert reading.wait(60)
+        second = pool.submit(watcher.poll)
+        go_on.set()
+        assert sorted([len(first.result()), len(second.result())]) == [0, 1]
 
 
 def test_a_notification_is_written_as_the_terminal_knows_it_and_carries_no_commands() -> None:
@@ -103,7 +141,7 @@ def test_a_notification_is_written_as_the_terminal_knows_it_and_carries_no_comma
 
 
 async def test_a_finished_job_can_be_swept_and_exported(app: FastdraftApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    """w: the sweep screen with its target and draft; x: an export of its own, told by a toast wherever one is by then."""
+    """w: the sweep screen with its target and draft; x: exports of its own, told by toasts wherever one is by then."""
     every_state()
     model = places.jobs() / "demo-XS" / "checkpoints" / "ft" / "last"
     asked: list[tuple[str, ...]] = []
@@ -115,15 +153,20 @@ async def test_a_finished_job_can_be_swept_and_exported(app: FastdraftApp, monke
     monkeypatch.setattr("fastdraft_app.client.convert.fastdraft", convert)
     async with app.run_test(size=(120, 36)) as pilot:
         await open_job(pilot, "demo-XS", 5)
-        await pilot.press("x", "w")
+        for choose in (["enter"], ["down", "enter"]):
+            await pilot.press("x")
+            await wait_for(pilot, lambda: isinstance(app.screen, ExportScreen))
+            await pilot.press(*choose)
+            await wait_for(pilot, lambda: not isinstance(app.screen, ExportScreen))
+        await pilot.press("w")
         await wait_for(pilot, lambda: isinstance(app.screen, SweepScreen))
         assert drafts_of(app.preferences.current) == [str(model)]
         assert app.preferences.current.target == "demo"
-        await wait_for(pilot, lambda: any(told.title == "Not exported" for told in app._notifications))
+        await wait_for(pilot, lambda: sum(told.title == "Not exported" for told in app._notifications) == 2)
         assert "The disk is full." in [told.message for told in app._notifications]
-        assert asked == [
-            ("export", str(model), "--output", str(places.exports() / "demo-XS-int8-ov"), "--target", "demo")
-        ]
+        for arguments, ending, form in zip(asked, ("int8-ov", "q8_0-gguf"), ((), ("--to", "gguf")), strict=True):
+            output = str(places.exports() / f"demo-XS-{ending}")
+            assert arguments == ("export", str(model), "--output", output, *form, "--target", "demo")
 
 
 async def test_enter_twice_stays_with_the_job(app: FastdraftApp) -> None:

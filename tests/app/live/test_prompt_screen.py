@@ -9,10 +9,10 @@ from textual.pilot import Pilot
 from textual.widgets import OptionList, TextArea
 
 from fastdraft_app.dialogs.picker import PickerScreen
-from fastdraft_app.history import remember_prompt
 from fastdraft_app.live.prompt_screen import PromptScreen
 from fastdraft_app.live.session import Phase
 from fastdraft_core import places
+from fastdraft_core.history import remember_prompt
 from tests.app.conftest import MakeApp
 from tests.app.helpers import RECORDING, live, wait_for
 

@@ -1,4 +1,4 @@
-"""Which pair a model of the shelf goes live in: with the partner that is known to be the best, and why that one."""
+"""Which pair a model of this machine goes live in: with the partner that is known to be the best, and why that one."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from fastdraft_app.results.stored_sweeps import stored_sweeps
-from fastdraft_app.settings.settings import OFF
+from fastdraft_core.errors import FastdraftError
 from fastdraft_core.jobs.view import JobView
-from fastdraft_core.models.catalog import DEMO
+from fastdraft_core.models.catalog import OWN_TARGETS, usual_draft
 from fastdraft_core.models.local_models import ShelfModel, drafts_for, targets_for
+from fastdraft_core.results import store
 
-HOW = "S for demo, else the draft with the highest acceptance in kept sweeps or in its job, else the smallest"
+HOW = "a bundled target's own draft S, else the draft with the highest acceptance in kept sweeps or in its job, else the smallest"
 """How a draft is chosen where several fit."""
 
 
@@ -27,7 +27,7 @@ class KnownAcceptance:
 
 @dataclass(frozen=True)
 class Pair:
-    """What goes live, and why the one that was not asked for."""
+    """What goes live, and why the one that was not asked for; an empty ``draft`` is none."""
 
     target: str
     draft: str
@@ -35,22 +35,21 @@ class Pair:
 
 
 def pair(model: ShelfModel, models: Sequence[ShelfModel], known: KnownAcceptance) -> Pair:
-    """The pair of ``model`` and the partner that suits it best; the bundled target comes before others of its kind."""
+    """The pair of ``model`` and the partner that suits it best; a target that has bundled drafts comes before others."""
     targets, drafts = targets_for(model, models), drafts_for(model, models)
     if targets:
-        target = next((one for one in targets if one.name == DEMO), targets[0])
-        return Pair(
-            target.name, model.name, "the bundled target" if target.name == DEMO else "the largest that it fits"
-        )
+        target = next((one for one in targets if one.name in OWN_TARGETS), targets[0])
+        own = target.name in OWN_TARGETS
+        return Pair(target.name, model.name, "fastdraft's own target" if own else "the largest that it fits")
     if not drafts:
-        return Pair(model.name, OFF, "no draft here fits it")
+        return Pair(model.name, "", "no draft here fits it")
     return _with_draft(model.name, drafts, known)
 
 
 def _with_draft(target: str, drafts: Sequence[ShelfModel], known: KnownAcceptance) -> Pair:
     names = [draft.name for draft in drafts]
-    if target == DEMO and f"{DEMO}:S" in names:
-        return Pair(target, f"{DEMO}:S", "the bundled draft of middle size")
+    if (usual := usual_draft(target)) in names:
+        return Pair(target, usual, "the bundled draft that it is shown with")
     for rates, where in ((known.sweeps, "in kept sweeps"), (known.jobs, "after its training")):
         rated = {name: rates[target, name] for name in names if (target, name) in rates}
         if rated:
@@ -72,9 +71,11 @@ def known_acceptance(jobs: Iterable[JobView]) -> KnownAcceptance:
 def _in_sweeps() -> dict[tuple[str, str], float]:
     """Of each pair the mean over the grid, read from the target's own text."""
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for entry in stored_sweeps():
-        if entry.result is not None:
-            target = entry.result.plan.target.name
-            for point in entry.result.predicted.values():
-                found[target, point.draft].append(point.acceptance)
+    for name in store.names():
+        try:
+            result = store.read(name)
+        except FastdraftError:
+            continue
+        for point in result.predicted.values():
+            found[result.plan.target.name, point.draft].append(point.acceptance)
     return {names: fmean(rates) for names, rates in found.items()}

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from fastdraft_core import places
 from fastdraft_core.files import write_atomic
-from fastdraft_core.models.catalog import DEMO
+from fastdraft_core.models.catalog import expanded, own_target
 
 MOST_PROMPTS = 50
 MOST_MODELS = 20
@@ -43,11 +44,11 @@ def remember_prompt(path: Path, text: str) -> None:
 
 
 def remember_models(path: Path, names: Iterable[str]) -> None:
-    """These models were loaded; the bundled ones and no name at all are no news."""
+    """These models were loaded; those of fastdraft itself and no name at all are no news."""
     history = read_history(path)
     models = history.models
     for name in names:
-        if name and name != DEMO and not name.startswith(f"{DEMO}:"):
+        if name and not own_target(name):
             models = _first(name, models)
     if models != history.models:
         history.models = models[:MOST_MODELS]
@@ -61,6 +62,22 @@ def remember_folder(path: Path, folder: str) -> bool:
     history.folders = _first(folder, history.folders) if added else [one for one in history.folders if one != folder]
     _write(path, history)
     return added
+
+
+def model_folders() -> list[Path]:
+    """The folders that lists of models look through: told by hand, and those that hold models used before. Reads the disk."""
+    return list(dict.fromkeys([*map(Path, read_history(places.history()).folders), *folders_used()]))
+
+
+def folders_used() -> list[Path]:
+    """The folders in which the models lie that were given as folders before. Reads the disk."""
+    found: dict[Path, None] = {}
+    for name in read_history(places.history()).models:
+        with contextlib.suppress(OSError):
+            path = expanded(name).absolute()
+            if path.exists():
+                found[path.parent] = None
+    return list(found)
 
 
 def _write(path: Path, history: History) -> None:
