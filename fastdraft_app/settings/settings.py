@@ -118,9 +118,13 @@ class Settings:
         _in("machine", "number format of computing; auto: what the processor does well"),
     ] = "auto"
     weights: Annotated[
-        str, _in("machine", "OpenVINO weights of the target: original, bf16, f16, int8, int4 or int4:GROUP:RATIO")
+        str,
+        _in(
+            "machine",
+            "OpenVINO weights of the target: original, bf16, f16, int8, int4 or int4:GROUP:RATIO; torch: int8 or int4",
+        ),
     ] = ""
-    draft_weights: Annotated[str, _in("machine", "OpenVINO weights of the draft")] = ""
+    draft_weights: Annotated[str, _in("machine", "Weights of the draft, as of the target")] = ""
     kv_precision: Annotated[
         Literal["auto", "f32", "bf16", "f16", "u8", "u4"], _in("machine", "OpenVINO keys and values")
     ] = "auto"
