@@ -1,4 +1,4 @@
-# make app    install into .venv (first time only) and open the app
+# make app    install into .venv (first time only) and open the app, which brings its published target meanwhile
 # make check  install into .venv (first time only) and run linters, types, contracts and the fast tests: for every change
 # make test   the same with every test
 #
@@ -18,7 +18,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 .DELETE_ON_ERROR:
 
 app: $(VENV)/.installed
-	@$(BIN)/fastdraft-app
+	@$(BIN)/fastdraft-app --download
 
 # The mathematics, what is shown of it, and where everything lies; nothing here starts a process or trains.
 FAST := tests/decoding tests/results tests/machine tests/app/theme tests/app/widgets tests/app/test_app_text.py \

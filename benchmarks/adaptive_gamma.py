@@ -26,7 +26,7 @@ from fastdraft_core.bench.costs import Costs, measure_costs
 from fastdraft_core.bench.tasks import bundled_prompts
 from fastdraft_core.decoding.drafters import Drafter
 from fastdraft_core.decoding.records import Pass, Request
-from fastdraft_core.decoding.sampling import Sampling
+from fastdraft_core.decoding.sampling import Sampling, Verdict
 from fastdraft_core.decoding.speculative import speculative
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.pair import Pair, load_pair
@@ -74,6 +74,14 @@ class RunningAcceptance:
         self._begun, self._drafted = len(ids), len(drafted)
         return drafted, q
 
+    def learn(self, ids: list[int], drafted: list[int], verdict: Verdict, logits: torch.Tensor) -> None:
+        """As the drafter inside."""
+        self.inner.learn(ids, drafted, verdict, logits)
+
+    def why_steps(self, gamma: int, sampling: Sampling) -> str:
+        """As the drafter inside."""
+        return self.inner.why_steps(gamma, sampling)
+
     def keep(self, length: int) -> None:
         """Learn from the verdict, and forget what was read past the first ``length`` tokens."""
         accepted = length - self._begun
@@ -118,6 +126,14 @@ class Confidence:
             if likely / self.speedup < self._price(len(drafted)):
                 break
         return drafted, torch.cat(distributions) if distributions else None
+
+    def learn(self, ids: list[int], drafted: list[int], verdict: Verdict, logits: torch.Tensor) -> None:
+        """As the drafter inside."""
+        self.inner.learn(ids, drafted, verdict, logits)
+
+    def why_steps(self, gamma: int, sampling: Sampling) -> str:
+        """As the drafter inside."""
+        return self.inner.why_steps(gamma, sampling)
 
     def keep(self, length: int) -> None:
         """Forget what was read past the first ``length`` tokens."""

@@ -44,16 +44,16 @@ def main() -> None:
     passes: list[Pass] = []
     contenders: dict[str, Contender] = {
         "fastdraft AR": lambda r: _ours(pair, r, "ar", options.gamma, []),
-        "transformers AR": lambda r: _theirs(pair, r, None, options.gamma),
+        "transformers AR": lambda r: by_transformers(pair, r, None, options.gamma),
         "fastdraft SD": lambda r: _ours(pair, r, "sd", options.gamma, passes),
-        "transformers SD": lambda r: _theirs(pair, r, _model(pair.draft), options.gamma),
+        "transformers SD": lambda r: by_transformers(pair, r, _model(pair.draft), options.gamma),
     }
     for run in contenders.values():
         run(requests[0])
     passes.clear()
     tallies = interleave(contenders, requests, options.repeats)
     costs = costs_at(pair, prompts, [options.gamma], options.length)
-    _report(pair, options, tallies, passes, predict(passes, costs, options.gamma), costs)
+    _report(pair, options, tallies, passes, predict(passes, costs), costs)
 
 
 def _ours(pair: Pair, request: Request, mode: str, gamma: int, passes: list[Pass]) -> tuple[int, float]:
@@ -62,7 +62,8 @@ def _ours(pair: Pair, request: Request, mode: str, gamma: int, passes: list[Pass
     return sum(len(p.emitted) for p in found), found[-1].at
 
 
-def _theirs(pair: Pair, request: Request, assistant: Any, gamma: int) -> tuple[int, float]:
+def by_transformers(pair: Pair, request: Request, assistant: Any, gamma: int) -> tuple[int, float]:
+    """transformers on the target of ``pair``, with ``assistant`` where there is one: decoded tokens and their seconds."""
     model = _model(pair.target)
     if assistant is not None:
         settings = assistant.generation_config

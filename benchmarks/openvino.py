@@ -37,11 +37,11 @@ from fastdraft_core.export.formats import ExportOptions, export
 from fastdraft_core.machine.devices import choose_dtype, choose_threads, machine_card
 
 SCHEMA = "fastdraft.benchmark.openvino/1"
-#: Weights, dtype of the computation, and of keys and values. int8 computes in what the processor does well.
-PRECISIONS = {"f32": ("original", "float32", "f32"), "int8": ("int8", "", "u8")}
+#: Weights, dtype of the computation, and of keys and values. int8 and int4 compute in what the processor does well.
+PRECISIONS = {"f32": ("original", "float32", "f32"), "int8": ("int8", "", "u8"), "int4": ("int4", "", "u8")}
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 #: A thread pool that just worked spins for a while; the next contender must not share the cores with it.
-_REST = 0.2
+REST = 0.2
 _CACHE_GB = 1
 
 
@@ -61,7 +61,7 @@ class Ours:
         def contender(request: Request) -> tuple[int, float]:
             # Beside OpenVINO, PyTorch only samples.
             torch.set_num_threads(self.torch_threads)
-            time.sleep(_REST)
+            time.sleep(REST)
             first, *found = self.pair.decode(mode, request, self.gamma)
             passes = [record for record in found if isinstance(record, Pass)]
             self.texts[mode][tuple(request.prompt)] = [i for record in (first, *passes) for i in record.emitted]
@@ -94,7 +94,7 @@ class Theirs:
 
     def run(self, request: Request) -> tuple[int, float]:
         """Decode; one token costs the prefill and the call's own set-up, which both are taken off."""
-        time.sleep(_REST)
+        time.sleep(REST)
         _, first = self._generate(request, 1)
         ids, seconds = self._generate(request, request.max_new_tokens)
         self.texts[tuple(request.prompt)] = ids
@@ -123,7 +123,7 @@ def main() -> None:
     theirs: dict[str, Theirs] = {}
     with tempfile.TemporaryDirectory() as folder:
         for precision in options.precision.split(","):
-            ours[precision], theirs[f"{precision} AR"], theirs[f"{precision} SD"] = _load(
+            ours[precision], theirs[f"{precision} AR"], theirs[f"{precision} SD"] = load_both(
                 options, precision, Path(folder), threads
             )
             for mode in ("AR", "SD"):
@@ -145,7 +145,7 @@ def main() -> None:
         _report(options, threads, tallies, found, on_torch.pair)
 
 
-def _load(options: argparse.Namespace, precision: str, folder: Path, threads: int) -> tuple[Ours, Theirs, Theirs]:
+def load_both(options: argparse.Namespace, precision: str, folder: Path, threads: int) -> tuple[Ours, Theirs, Theirs]:
     """One IR for both programs, and both programs told the same."""
     weights, dtype, kv = PRECISIONS[precision]
     paths = [folder / f"{role}-{precision}" for role in ("target", "draft")]
@@ -178,7 +178,7 @@ def _precision_report(
     """Ratios, the prediction and where the time goes, after the contest: nothing here is timed beside others."""
     torch.set_num_threads(1)
     costs: Costs = costs_at(side.pair, prompts, [options.gamma], options.length)
-    predicted = predict(side.passes, costs, options.gamma)
+    predicted = predict(side.passes, costs)
     measured = ratio(tallies, f"{precision} SD fastdraft", f"{precision} AR fastdraft")
     mine, other = side.texts["sd"], theirs[f"{precision} SD"].texts
     return {

@@ -69,7 +69,12 @@ class FastdraftApp(GuardedApp):
         self._dress(options.settings)
         engine.recorder = self.recorder
         self.live = LiveScreen(
-            engine, self.preferences, self.settings_changed, options.replay, lambda: self.sweeper.running
+            engine,
+            self.preferences,
+            self.settings_changed,
+            options.replay,
+            lambda: self.sweeper.running,
+            bring=options.download,
         )
         self.add_mode("live", lambda: self.live)
         self.add_mode("sweep", self._sweep)
@@ -119,7 +124,8 @@ class FastdraftApp(GuardedApp):
     def _train(self) -> Screen[None]:
         from fastdraft_app.wizard.screen import WizardScreen
 
-        return WizardScreen(self.jobs, ascii_only=self.preferences.current.ascii)
+        settings = self.preferences.current
+        return WizardScreen(self.jobs, target=settings.target, ascii_only=settings.ascii)
 
     def _jobs(self) -> Screen[None]:
         from fastdraft_app.jobs.screen import JobsScreen

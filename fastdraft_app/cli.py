@@ -13,15 +13,17 @@ from fastdraft_app.settings.schema import Field, fields
 from fastdraft_app.settings.settings import GROUPS, Settings, Value
 from fastdraft_core import __version__, places
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.models.catalog import first_pair, own_target
 from fastdraft_core.recordings import Recorded, read_recording
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line decides: the settings, and a recording to show instead of a live run."""
+    """What the command line decides: the settings, a recording to show instead of a live run, and whether smollm2 is brought."""
 
     preferences: Preferences
     replay: Recorded | None = None
+    download: bool = False
 
     @property
     def settings(self) -> Settings:
@@ -40,7 +42,22 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         recorded = read_recording(Path(replay)) if replay is not None else None
     except FastdraftError as error:
         parser.error(error.message)
-    return Options(Preferences(places.config() / "settings.toml", given), recorded)
+    download = bool(given.pop("download", False))
+    preferences = Preferences(places.config() / "settings.toml", given)
+    _complete_pair(preferences)
+    return Options(preferences, recorded, download)
+
+
+def _complete_pair(preferences: Preferences) -> None:
+    """What nobody has chosen of the pair follows from what was, and else is the pair that the app opens on."""
+    settings, (target, draft) = preferences.current, first_pair()
+    if preferences.chosen("target"):
+        target, draft = settings.target, settings.with_target(settings.target).draft
+    elif preferences.chosen("draft"):
+        target = own_target(settings.draft) or target
+    preferences.advise(
+        {name: one for name, one in (("target", target), ("draft", draft)) if not preferences.chosen(name)}
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,6 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fastdraft-app {__version__}")
     parser.add_argument("--replay", metavar="FILE", help="show a recording (.jsonl); no model is loaded")
+    about = (
+        "bring smollm2, a published target, in the background where it is not here; the app opens on it from then on"
+    )
+    parser.add_argument("--download", action="store_true", help=about)
     for name in GROUPS:
         group = parser.add_argument_group(name)
         for field in fields():

@@ -9,6 +9,7 @@ import os
 import platform
 from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from fastdraft_core.machine.devices import (
     library_versions,
     measured_peak_bandwidth,
 )
-from fastdraft_core.models.catalog import hub_cache
+from fastdraft_core.models.catalog import SMOLLM2, hub_cache, is_here
+from fastdraft_core.models.local_models import shelf
 
 OK: CheckStatus = "ok"
 WARN: CheckStatus = "warn"
@@ -52,7 +54,8 @@ def checks(*, bandwidth: bool = True) -> Iterator[Check]:
         "processor and memory": _processor(),
         "folders": _folders(),
         "logs": _logs(),
-        "bundled pair": _bundled(),
+        "bundled pair": chain(_bundled(), _smollm2()),
+        "models": _models(),
         "devices": _devices(),
         "memory bandwidth": _bandwidth() if bandwidth else iter(()),
     }
@@ -159,6 +162,29 @@ def _bundled() -> Iterator[Check]:
         yield Check(name="bundled pair", value=value, status=FAIL, advice=advice)
     else:
         yield Check(name="bundled pair", value=f"target and {len(_BUNDLED) - 1} drafts ({_size(demo)})")
+
+
+def _models() -> Iterator[Check]:
+    """Which models of this machine OpenVINO cannot be given."""
+    models = shelf()
+    refused = [f"{model.name}: {model.conversion_problem}" for model in models if model.conversion_problem]
+    if refused:
+        advice = "They run with --runtime torch; nothing else is lost."
+        yield Check(name="OpenVINO conversion", value="; ".join(refused), status=WARN, advice=advice)
+    else:
+        yield Check(name="OpenVINO conversion", value=f"every one of the {len(models)} models here")
+
+
+def _smollm2() -> Iterator[Check]:
+    """The published target that the app opens on where it is."""
+    folder = places.models() / SMOLLM2
+    if not is_here(SMOLLM2):
+        yield Check(name=SMOLLM2, value=f"not here; `fastdraft download {SMOLLM2}` brings it")
+    elif _is_model(folder):
+        yield Check(name=SMOLLM2, value=f"{folder} ({_size(folder)})")
+    else:
+        advice = f"Delete the folder, and bring it again with `fastdraft download {SMOLLM2}`."
+        yield Check(name=SMOLLM2, value=f"missing or incomplete in {folder}", status=FAIL, advice=advice)
 
 
 def _is_model(folder: Path) -> bool:

@@ -100,6 +100,17 @@ def percent(share: float) -> str:
     return f"{share * 100:.0f} %"
 
 
+def context_room(given: int, asked: int, context_length: int) -> str:
+    """A sentence where a context does not hold ``given`` tokens and the new ones that are ``asked`` for; else nothing."""
+    # The last token is told but never read.
+    room = context_length - given + 1
+    if asked <= room:
+        return ""
+    return (
+        f"The context of {context_length:,} tokens holds the {given:,} given ones and {room:,} new ones, not {asked:,}."
+    )
+
+
 def short(name: str) -> str:
     """The part of a model's name that tells it from its siblings."""
     return name.rstrip("/").rpartition("/")[2].rpartition(":")[2] or name

@@ -10,7 +10,7 @@ import msgspec
 
 from fastdraft_core import places
 from fastdraft_core.files import write_atomic
-from fastdraft_core.models.catalog import DEMO, expanded
+from fastdraft_core.models.catalog import expanded, own_target
 
 MOST_PROMPTS = 50
 MOST_MODELS = 20
@@ -44,11 +44,11 @@ def remember_prompt(path: Path, text: str) -> None:
 
 
 def remember_models(path: Path, names: Iterable[str]) -> None:
-    """These models were loaded; the bundled ones and no name at all are no news."""
+    """These models were loaded; those of fastdraft itself and no name at all are no news."""
     history = read_history(path)
     models = history.models
     for name in names:
-        if name and name != DEMO and not name.startswith(f"{DEMO}:"):
+        if name and not own_target(name):
             models = _first(name, models)
     if models != history.models:
         history.models = models[:MOST_MODELS]

@@ -26,6 +26,11 @@ def memory_bound_speedup(tau: float, c: float, gamma: float) -> float:
     return tau / (c * gamma + 1)
 
 
+def expected_tau(acceptance: float, gamma: int) -> float:
+    """tau of blocks of ``gamma`` tokens, each accepted with that probability whatever the others: (1 - a^(gamma + 1)) / (1 - a)."""
+    return sum(acceptance**n for n in range(gamma + 1))
+
+
 def predicted_speedup(tau: float, gamma: float, c: float, v: float, overhead: float = 0.0) -> float:
     """tau / (v + gamma·c + overhead), all in units of one autoregressive step.
 
@@ -59,21 +64,23 @@ class Cost:
 
 
 def block_cost(ar: RunMetrics, sd: RunMetrics) -> BlockCost | None:
-    """Where a block's time went, from both runs of one comparison; None where nothing was drafted or timed.
+    """Where a block's time went, from both runs of one comparison; None where nothing was timed.
 
-    The speed-up measured is exactly ``sd.tau / block_cost(ar, sd).total``.
+    The speed-up measured is exactly ``sd.tau / block_cost(ar, sd).total``. Where nothing was drafted, no acceptance breaks even.
     """
-    if not (ar.tokens and ar.seconds and sd.blocks and sd.drafted):
+    if not (ar.tokens and ar.seconds and sd.blocks):
         return None
     step = ar.seconds / ar.tokens
     drafted, steps_a_block = sd.drafted / sd.blocks, sd.seconds / sd.blocks / step
     draft, verify = sd.draft_share * steps_a_block, sd.verify_share * steps_a_block
     return BlockCost(
         drafted=drafted,
-        draft=draft / drafted,
+        draft=draft / drafted if drafted else 0.0,
         verify=verify,
         overhead=steps_a_block - draft - verify,
-        break_even=break_even_acceptance(steps_a_block, drafted, (sd.tokens - sd.accepted) / sd.blocks),
+        break_even=(
+            break_even_acceptance(steps_a_block, drafted, (sd.tokens - sd.accepted) / sd.blocks) if drafted else 0.0
+        ),
     )
 
 

@@ -27,6 +27,11 @@ def cache() -> Path:
     return _root("cache")
 
 
+def models() -> Path:
+    """Targets that fastdraft itself downloads, a folder each."""
+    return _root("data") / "models"
+
+
 def jobs() -> Path:
     """One folder a training job."""
     return _root("data") / "jobs"
@@ -35,6 +40,11 @@ def jobs() -> Path:
 def results() -> Path:
     """One folder a sweep."""
     return _root("data") / "results"
+
+
+def designs() -> Path:
+    """One folder a design study."""
+    return _root("data") / "designs"
 
 
 def config() -> Path:

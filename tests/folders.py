@@ -11,6 +11,11 @@ from tests.runtimes.models import noisy, small_model
 
 WIDTH = 300
 CONTEXT = 160
+#: ChatML with the tokenizer's own end token.
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|bos|>{{ m.role }}\n{{ m.content }}<|eos|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|bos|>assistant\n{% endif %}"
+)
 
 
 @cache
@@ -38,3 +43,11 @@ def write_tiny_pair(folder: Path) -> tuple[str, str]:
     """A target and a disturbed copy of it."""
     target = write_model(folder / "target", tiny_target())
     return target, write_model(folder / "draft", noisy(tiny_target(), 0.2))
+
+
+def write_chat_pair(folder: Path) -> tuple[str, str]:
+    """The same target and draft as a pair that is asked, not continued."""
+    pair = write_tiny_pair(folder)
+    for name in pair:
+        (Path(name) / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+    return pair

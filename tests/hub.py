@@ -23,6 +23,7 @@ class Hub:
         self.go_on = threading.Event()
         self.go_on.set()
         self.ranges: list[str] = []
+        self.paths: list[str] = []
         self.url = ""
         self.token = ""
         self.private: dict[str, bool] = {}
@@ -91,6 +92,7 @@ class Handler(BaseHTTPRequestHandler):
         self._send(200, {"Content-Type": "application/json"}, json.dumps(told).encode(), body=True)
 
     def _answer(self, *, body: bool) -> None:
+        self.hub.paths.append(self.path)
         parts = self.path.split("?")[0].strip("/").split("/")
         name = "/".join(parts[2:4] if parts[0] == "api" else parts[:2])
         files = self.hub.models.get(name)

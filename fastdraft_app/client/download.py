@@ -10,6 +10,8 @@ import msgspec
 from fastdraft_app.client.command import Outcome, last_words, lines, spawn
 from fastdraft_app.client.process import kill, read_lines
 from fastdraft_core.events import Progress, decode_message
+from fastdraft_core.formatting import in_bytes, percent
+from fastdraft_core.models.catalog import SMOLLM2
 
 
 class Downloader:
@@ -22,13 +24,21 @@ class Downloader:
         self._process: asyncio.subprocess.Process | None = None
         self._stopped = False
 
+    @property
+    def words(self) -> str:
+        """How far it is."""
+        told = self.told
+        if not told.total:
+            return told.what
+        return f"{told.what}: {in_bytes(told.done)} of {in_bytes(told.total)}, {percent(told.done / told.total)}"
+
     async def run(self, name: str, changed: Callable[[], None]) -> Outcome:
         """Download ``name``; ``changed`` is called when there is news. Says whether it came, or why not.
 
         Raises:
             OSError: the process cannot be started.
         """
-        self.name, self.told, self._stopped = name, Progress(what=f"asking the hub for {name}"), False
+        self.name, self.told, self._stopped = name, Progress(what=f"looking for {name}"), False
         try:
             return await self._run(changed)
         finally:
@@ -40,7 +50,8 @@ class Downloader:
         assert process.stderr is not None
         _, talk = await asyncio.gather(read_lines(process, self._take, changed), process.stderr.read())
         if await process.wait() == 0:
-            return Outcome(True, f"{self.name} is in the Hugging Face cache.")
+            where = "here" if self.name == SMOLLM2 else "in the Hugging Face cache"
+            return Outcome(True, f"{self.name} is {where}.")
         if self._stopped:
             return Outcome(False, f"{self.name}: what has come is kept; the next download goes on from there.")
         return Outcome(False, last_words(lines(talk), "the process ended without a word"))

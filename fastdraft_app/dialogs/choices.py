@@ -16,16 +16,20 @@ from fastdraft_app.settings.settings import OFF
 from fastdraft_core.formatting import count
 from fastdraft_core.history import folders_used
 from fastdraft_core.models.catalog import (
-    DEMO,
+    SMOLLM2,
+    SMOLLM2_HUB,
     ModelEntry,
     bundled_models,
     cached_models,
+    downloaded_models,
     expanded,
+    is_here,
     llama_cpp_models,
     lm_studio_models,
     models_in,
     ollama_models,
 )
+from fastdraft_core.models.draft_spec import OFFERED
 from fastdraft_core.models.published import PUBLISHED, TARGETS
 
 _MOST_FILES = 500
@@ -62,16 +66,22 @@ def model_source(*, drafts: bool, vocab_size: int | None = None) -> Source:
 
     @cache
     def known() -> list[ChoiceGroup]:
-        bundled = [entry for entry in bundled_models() if (entry.name != DEMO) is drafts]
+        bundled = [entry for entry in bundled_models() if (":" in entry.name) is drafts]
+        smollm2 = [_model_row(entry, vocab_size) for entry in downloaded_models()]
         groups = [
             ChoiceGroup("bundled", [_model_row(entry, vocab_size) for entry in bundled]),
+            ChoiceGroup("downloaded", smollm2 or ([] if drafts else [_not_here()])),
             ChoiceGroup("used before, and beside them", [_model_row(entry, vocab_size) for entry in _used_before()]),
             ChoiceGroup("Hugging Face cache", [_model_row(entry, vocab_size) for entry in cached_models()]),
             ChoiceGroup("Ollama", [_model_row(entry, vocab_size) for entry in ollama_models()]),
             ChoiceGroup("LM Studio", [_model_row(entry, vocab_size) for entry in lm_studio_models()]),
             ChoiceGroup("llama.cpp cache", [_model_row(entry, vocab_size) for entry in llama_cpp_models()]),
         ]
-        return [*groups, ChoiceGroup("no draft", [Choice(OFF, OFF, "speculation off")])] if drafts else groups
+        without = [Choice(way, way, words) for way, words in OFFERED.items()]
+        off = [Choice(OFF, OFF, "speculation off")]
+        return (
+            [*groups, ChoiceGroup("without a draft model", without), ChoiceGroup("no draft", off)] if drafts else groups
+        )
 
     def source(typed: str) -> list[ChoiceGroup]:
         typed = typed.strip()
@@ -107,9 +117,10 @@ def folder_source(remembered: Iterable[str]) -> Source:
 
 
 def download_source(typed: str) -> list[ChoiceGroup]:
-    """Published drafts, known targets, and the hub id typed."""
+    """SmolLM2 where it is not here, published drafts, known targets, and the hub id typed."""
     typed = typed.strip()
     groups = [
+        ChoiceGroup("what fastdraft opens on", [] if is_here(SMOLLM2) else [Choice(SMOLLM2, SMOLLM2, SMOLLM2_HUB)]),
         ChoiceGroup("published drafts", [Choice(one.draft, one.draft) for one in PUBLISHED]),
         ChoiceGroup("known targets", [Choice(one.name, one.name, "gated" if one.gated else "") for one in TARGETS]),
     ]
@@ -164,6 +175,10 @@ def _model_row(entry: ModelEntry, vocab_size: int | None) -> Choice:
         f"{count(entry.weight_bytes)}B",
     )
     return Choice(entry.name, entry.name, ", ".join(facts))
+
+
+def _not_here() -> Choice:
+    return Choice(SMOLLM2, SMOLLM2, f"not here yet; `fastdraft download {SMOLLM2}` brings it")
 
 
 def _file_row(entry: os.DirEntry[str], before: str) -> Choice:

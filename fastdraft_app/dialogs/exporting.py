@@ -9,31 +9,41 @@ from textual.app import App
 from textual.screen import Screen
 
 from fastdraft_app.client.command import Outcome
-from fastdraft_app.client.convert import convert
+from fastdraft_app.client.convert import FORMS, convert
+from fastdraft_core.models.local_models import export_folder
 
 
-def export(
-    app: App[None],
-    name: str,
-    model: str,
-    output: Path,
-    *,
-    target: str = "",
-    trusted: bool = False,
-    then: Callable[[], object],
+def ask_export(
+    app: App[None], name: str, model: str, *, target: str = "", trusted: bool = False, then: Callable[[], object]
 ) -> None:
-    """Write an int8 IR of ``model`` to ``output`` in a process of its own; ``then`` is called when it has ended.
+    """Ask what to export ``model`` as, and do so; ``then`` is called when the export has ended.
 
     Code that comes with a ``trusted`` model is run.
     """
+    from fastdraft_app.dialogs.formats import ExportScreen
+
+    def answered(form: str | None) -> None:
+        if form is not None:
+            _export(app, name, model, form, target, trusted, then)
+
+    formats = {form: told.about for form, told in FORMS.items()}
+    app.push_screen(ExportScreen(formats, title=f"Export {name}"), answered)
+
+
+def _export(
+    app: App[None], name: str, model: str, form: str, target: str, trusted: bool, then: Callable[[], object]
+) -> None:
+    """Write the export in a process of its own."""
+    output = export_folder(name, FORMS[form].ending)
     if output.exists():
         app.notify(f"{output} is there already; delete that first.", severity="warning", markup=False)
         return
-    app.notify(f"Exporting {name} to int8 for OpenVINO; this goes on wherever you are.", markup=False)
+    kind = FORMS[form].about.partition(":")[0]
+    app.notify(f"Exporting {name} for {kind}; this goes on wherever you are.", markup=False)
 
     async def work() -> None:
         try:
-            outcome = await convert(model, output, target, trusted=trusted)
+            outcome = await convert(model, output, target, form, trusted=trusted)
         except OSError as error:
             outcome = Outcome(False, f"The converter could not be started ({error}).")
         title = "Exported" if outcome.done else "Not exported"

@@ -17,16 +17,17 @@ from fastdraft_app.dialogs.dialog import Dialog
 
 
 class ExportScreen(Dialog[str | None]):
-    """A short list. Returns the ending of the file, or nothing."""
+    """A short list. Returns the chosen key of ``formats``, or nothing."""
 
     CSS_PATH = "export.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,e", "dismiss(None)", "back", id="export.back", tooltip="write nothing"),
     ]
 
-    def __init__(self, formats: Mapping[str, str]) -> None:
+    def __init__(self, formats: Mapping[str, str], *, title: str = "Export what is shown") -> None:
         super().__init__()
         self._formats = formats
+        self._title = title
 
     def compose(self) -> ComposeResult:
         """The formats and one line of help."""
@@ -36,7 +37,7 @@ class ExportScreen(Dialog[str | None]):
 
     def on_mount(self) -> None:
         """Title."""
-        self.query_one("#dialog").border_title = Content("Export what is shown")
+        self.query_one("#dialog").border_title = Content(self._title)
 
     @on(OptionList.OptionSelected)
     def _take(self, event: OptionList.OptionSelected) -> None:

@@ -12,7 +12,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from fastdraft_app.dialogs.dialog import Dialog
-from fastdraft_app.theme.palette import STATES, TokenState
+from fastdraft_core.token_states import STATES, TokenState
 
 KeyRow = tuple[Content, str]
 """What stands at the left, and what it means."""

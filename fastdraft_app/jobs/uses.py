@@ -13,14 +13,13 @@ from textual.screen import Screen
 from fastdraft_app.client.file_manager import open_folder
 from fastdraft_app.client.jobs import Action, act
 from fastdraft_app.dialogs.confirm import ConfirmScreen
-from fastdraft_app.dialogs.exporting import export
+from fastdraft_app.dialogs.exporting import ask_export
 from fastdraft_app.messages import SettingsChanged
 from fastdraft_app.settings.settings import Changes
 from fastdraft_app.terminal.clipboard import copy
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.formatting import in_bytes
 from fastdraft_core.jobs.view import JobView
-from fastdraft_core.models.local_models import export_folder
 
 Use = Literal["live", "sweep", "export", "open", "copy"]
 """With its newest model: run it live, sweep it, export it; with its folder: open it, copy its path."""
@@ -28,7 +27,7 @@ Use = Literal["live", "sweep", "export", "open", "copy"]
 USE_BINDINGS: list[BindingType] = [
     Binding("g", "use('live')", "try it live", id="jobs.live", tooltip="open the job's newest draft in the live screen"),
     Binding("w", "use('sweep')", "sweep it", id="jobs.sweep", tooltip="measure the job's newest draft in the sweep screen"),
-    Binding("x", "use('export')", "export it", id="jobs.export", tooltip="write an int8 OpenVINO IR of the job's newest model"),
+    Binding("x", "use('export')", "export it", id="jobs.export", tooltip="write the job's newest model for OpenVINO, llama.cpp or transformers"),
 ]  # fmt: skip
 """For what a job has made."""
 FOLDER_BINDINGS: list[BindingType] = [
@@ -46,7 +45,7 @@ def use(screen: Screen[None], view: JobView, how: Use) -> None:
         told = f"Job {view.name} has no checkpoint yet; the first comes minutes after the first step."
         screen.notify(told, severity="warning", markup=False)
     elif how == "export":
-        export(screen.app, view.name, str(view.model), export_folder(view.name), target=view.target, then=bool)
+        ask_export(screen.app, view.name, str(view.model), target=view.target, then=bool)
     else:
         _go(screen, view, view.model, how)
 

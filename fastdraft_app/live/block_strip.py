@@ -16,8 +16,9 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from fastdraft_app.live.replay import Place
-from fastdraft_app.theme.palette import JUDGED, PENDING, glyph, glyph_style, look
+from fastdraft_app.theme.palette import glyph, glyph_style, look
 from fastdraft_core.events import Block
+from fastdraft_core.token_states import JUDGED, PENDING
 
 GAP = 2
 _REVERSE = Style(reverse=True, bold=True)

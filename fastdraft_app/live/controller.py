@@ -15,18 +15,21 @@ from pathlib import Path
 from time import monotonic
 from typing import Literal, Protocol, get_args
 
+from msgspec import structs
+
 from fastdraft_app.client.engine import EngineClient, EngineStopped
 from fastdraft_app.live import prompts, recordings
 from fastdraft_app.live.gamma import CalibratedGamma
 from fastdraft_app.live.playback import Playback
+from fastdraft_app.live.prompts import Asked, Preset
 from fastdraft_app.live.session import BUSY, REPLAY, Phase, Session
 from fastdraft_app.settings.preferences import Preferences
 from fastdraft_app.settings.settings import OFF, Changes, Settings
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import Cancel, Machine, Message, PairLoaded
+from fastdraft_core.events import Cancel, Exchange, Machine, Message, PairLoaded
 from fastdraft_core.history import read_history, remember_models, remember_prompt
-from fastdraft_core.models.catalog import DEMO, demo_drafts
+from fastdraft_core.models.catalog import SMOLLM2, bundled_drafts, first_pair
 from fastdraft_core.recordings import Recorded, read_recording
 
 BUSY_RATE = 6.0
@@ -42,7 +45,7 @@ AT_ONCE_SECONDS = 0.01
 ADVICE_SECONDS = 10.0
 """How long it stays on screen where a gamma comes from."""
 
-Waiting = Literal["step", "slow", "export", "copy"]
+Waiting = Literal["step", "slow", "export", "copy", "ask"]
 """The actions that need a run."""
 WAITING: tuple[Waiting, ...] = get_args(Waiting)
 
@@ -89,11 +92,13 @@ class LiveController:
         """The recording that is shown in its place."""
         self.settings = self.playback.settings if self.playback is not None else settings
         """What the next live run is made with."""
-        self.presets = prompts.presets(places.assets())
+        self._texts, self._questions = prompts.presets(places.assets()), prompts.questions(places.assets())
+        self._earlier: tuple[Exchange, ...] = ()
         self._engine = engine
         self._preferences = preferences
         self._view = view
-        self._sweeping = sweeping
+        self.sweeping = sweeping
+        """Whether a sweep is timed."""
         self._intro = itertools.cycle(recordings.bundled() if settings.intro and replay is None else ())
         # A recording that was asked for brings a gamma of its own.
         self._gamma = CalibratedGamma(preferences, view.wake, recorded=replay is not None)
@@ -123,7 +128,7 @@ class LiveController:
     @property
     def timed(self) -> str:
         """What nothing else on this machine may disturb now, in words; empty for nothing."""
-        if self._sweeping():
+        if self.sweeping():
             return "a sweep is being timed"
         # While another screen is shown, what the engine says waits here.
         if not self._engine.running or not self.live.still_busy(self._engine.incoming):
@@ -140,10 +145,62 @@ class LiveController:
                 return "There is nothing to copy yet."
             case "export" if self.shown_recording is None:
                 return "There is nothing to export yet. Press r to run."
+            case "ask" if not self.asking:
+                return "Only a target with a chat template is asked; m chooses one."
+            case "ask" if not self._turns():
+                return "There is no answer yet that a next turn could follow."
         return ""
 
     def _complete(self, settings: Settings) -> Settings:
         return replace(settings, prompt=settings.prompt or self.presets[0].text)
+
+    # --- conversations --------------------------------------------------------------------------------
+
+    @property
+    def chats(self) -> bool:
+        """Whether the loaded target has a chat template."""
+        return self.live.pair is not None and self.live.pair.chat
+
+    @property
+    def asking(self) -> bool:
+        """Whether prompts are questions to the target, not texts to continue."""
+        return self.chats and self.settings.prompt_form == "template"
+
+    @property
+    def presets(self) -> list[Preset]:
+        """The prompts to choose from; the first one is what is decoded where nobody chose any."""
+        if not self.chats:
+            return self._texts
+        return [*self._questions, *self._texts] if self.asking else [*self._texts, *self._questions]
+
+    @property
+    def asked(self) -> Asked:
+        """What is decoded, for a dialog that begins anew."""
+        settings = self.shown_settings
+        return Asked(settings.prompt, settings.prompt_form, settings.system)
+
+    @property
+    def next_turn(self) -> Asked:
+        """The conversation on screen, for a dialog that goes on with it."""
+        return Asked("", "template", self.settings.system, self._turns())
+
+    def _turns(self) -> tuple[Exchange, ...]:
+        """The conversation with its last answer; empty before there is one of this machine and hour."""
+        track = self.live.track("sd") or self.live.track("ar")
+        if self.playback is not None or self.live.phase in BUSY or track is None or track.finished is None:
+            return ()
+        if not track.started.chat:
+            return ()
+        return (*self._earlier, Exchange(track.started.prompt, track.finished.text, track.finished.ids))
+
+    def ask(self, asked: Asked) -> None:
+        """Decode what a dialog returned."""
+        settings = replace(self.settings, prompt=asked.prompt, prompt_form=asked.form, system=asked.system)
+        self.change(settings, at_once=True)
+        if self.settings == settings:
+            # The run is yet to begin.
+            self._earlier = asked.earlier
+            self.remember_prompt()
 
     # --- the clock ------------------------------------------------------------------------------------
 
@@ -161,7 +218,7 @@ class LiveController:
     @property
     def pace(self) -> float:
         """Ticks a second that the present state is worth; 0 where nothing moves."""
-        fps = min(self.settings.fps, BUSY_RATE) if self._sweeping() else self.settings.fps
+        fps = min(self.settings.fps, BUSY_RATE) if self.sweeping() else self.settings.fps
         if self.session.phase is Phase.PLAYING:
             return min(INTRO_RATE, fps) if self.playback is not None and self.playback.intro else fps
         busy = self.live.phase in BUSY and self._engine.running
@@ -230,7 +287,7 @@ class LiveController:
         except OSError as error:
             self.live.fail(f"The engine could not be started ({error}). Press r to try again.")
         else:
-            if self._sweeping():
+            if self.sweeping():
                 await self.rest()
             else:
                 self.load()
@@ -247,7 +304,7 @@ class LiveController:
     @property
     def rested(self) -> bool:
         """Whether the engine was ended for a sweep that is over by now."""
-        return self.live.resting and not self._sweeping()
+        return self.live.resting and not self.sweeping()
 
     async def run_settings(self) -> None:
         """Run the present settings, in place of any recording, with a fresh engine where there is none."""
@@ -271,7 +328,7 @@ class LiveController:
         """A live run, shown in place of any recording."""
         self.playback = None
         self.live.run()
-        self._engine.send(self._complete(self.settings).run())
+        self._engine.send(structs.replace(self._complete(self.settings).run(), earlier=self._earlier))
 
     def run_or_pause(self) -> None:
         """Pause or go on; replay after the end; call off while timing."""
@@ -286,12 +343,14 @@ class LiveController:
             case Phase.DONE:
                 self.skip_time()
                 self.session.replay()
-            case Phase.CANCELLED | Phase.READY:
+            case Phase.CANCELLED | Phase.READY if self.session.pair is not None:
                 self.run()
+            case Phase.CANCELLED:
+                self._view.tell("No models are loaded. Press r to load them.")
 
     async def restart(self) -> None:
         """Run again, in place of any recording; where the engine is gone or has no pair, get it there first."""
-        if self._sweeping():
+        if self.sweeping():
             self._view.tell("A sweep is being timed. Press 2 for it; x stops it.")
         elif not self._engine.running:
             self.playback = None
@@ -304,12 +363,18 @@ class LiveController:
         else:
             self.run()
 
-    def cancel(self) -> None:
-        """Call the run in progress off, or leave the recording."""
+    async def cancel(self) -> None:
+        """Call the run or the loading in progress off, or leave the recording."""
         if self.playback is not None and self._engine.running:
             self.playback = None
         elif self.session.phase is Phase.TIMING:
             self._call_off()
+        elif self.session.phase is Phase.LOADING:
+            # A library that reads or converts a model for minutes listens to nobody.
+            await self._engine.stop()
+            # What it said last may be that the pair is there.
+            self._engine.incoming.clear()
+            self.live.stop_loading()
 
     def _call_off(self) -> None:
         self._engine.send(Cancel())
@@ -324,14 +389,26 @@ class LiveController:
     # --- settings -------------------------------------------------------------------------------------
 
     def drafts(self) -> list[str]:
-        """Drafts to go through: of the bundled target its own, else those given before; then none."""
-        known = demo_drafts() if self.settings.target == DEMO else read_history(places.history()).models
+        """Drafts to go through: of a target with bundled drafts those, else those given before; then none."""
+        known = bundled_drafts(self.settings.target) or read_history(places.history()).models
         others = [name for name in known if name != self.settings.target]
         return [*others, *([self.settings.draft] if self.settings.draft not in (*others, OFF) else []), OFF]
 
+    def take_arrival(self) -> str:
+        """smollm2 is here now: open it with its draft, unless somebody has chosen a pair. Returns what to say."""
+        target, draft = first_pair()
+        if target != SMOLLM2:
+            return f"{SMOLLM2} is here. No draft for it comes with this release: m takes it alone, 3 trains a draft for it."
+        if self._preferences.chosen("target") or self._preferences.chosen("draft"):
+            return f"{SMOLLM2} is here, with {draft}; m takes it."
+        pair = {"target": target, "draft": draft}
+        self._preferences.advise(pair)
+        self._use(self.settings.with_changes(pair))
+        return f"{SMOLLM2} is here, and loaded with {draft}. From now on the app opens on it; m has the bundled one."
+
     def remember_prompt(self) -> None:
         """Keep a prompt of the user's own for the editor's list; the presets are there anyway."""
-        if self.settings.prompt not in [preset.text for preset in self.presets]:
+        if self.settings.prompt not in [preset.text for preset in (*self._texts, *self._questions)]:
             remember_prompt(places.history(), self.settings.prompt)
 
     def change(self, settings: Settings, *, at_once: bool = False) -> None:
@@ -357,6 +434,9 @@ class LiveController:
     def _use(self, settings: Settings, *, at_once: bool = False) -> bool:
         """Use ``settings`` from now on; whether that leads to another run."""
         old, self.settings = self.settings, settings
+        if (settings.target, settings.prompt, settings.prompt_form) != (old.target, old.prompt, old.prompt_form):
+            # What another target answered, or what another question followed, is no part of it.
+            self._earlier = ()
         if self.playback is not None and not self._engine.running:
             return False
         self._reload = self._reload or settings.load() != old.load()

@@ -9,8 +9,9 @@ from pathlib import Path
 from fastdraft_app.exports import export_folder, free_name
 from fastdraft_app.live.recordings import machine_words
 from fastdraft_app.live.replay import MODES, RUN_NAMES, Recording, Track
+from fastdraft_app.live.run_pane import given_text
 from fastdraft_app.settings.settings import OFF, Settings
-from fastdraft_app.theme.palette import glyph
+from fastdraft_app.theme.palette import UNICODE_MARKS, glyph
 from fastdraft_core.events import Block, Compared, ModelCard, PairLoaded, RunMetrics, encode
 from fastdraft_core.files import write_atomic
 from fastdraft_core.formatting import count, percent, safe
@@ -53,7 +54,7 @@ def markdown(recorded: Recorded) -> str:
         _verdict(recording),
         "\n".join([_table_row(head), "| --- |" + " ---: |" * (len(head) - 1), *map(_table_row, rows)]),
         "\n".join(f"- {name}: {_cell(value)}" for name, value in _facts(recorded)),
-        f"## Prompt\n\n{_fenced(recorded.header.run.prompt)}",
+        f"## Prompt\n\n{_fenced(_given(recorded, recording))}",
     ]
     for mode, track in recording.tracks.items():
         parts.append(f"## {RUN_NAMES[mode].capitalize()} text\n\n{_fenced(track.text(track.num_steps))}")
@@ -74,13 +75,21 @@ def plain_text(recorded: Recorded) -> str:
         _verdict(recording),
         "\n".join(line.rstrip() for line in table),
         "\n".join(f"{name}: {value}" for name, value in _facts(recorded)),
-        f"--- prompt\n{safe(recorded.header.run.prompt)}",
+        f"--- prompt\n{safe(_given(recorded, recording))}",
     ]
     for mode, track in recording.tracks.items():
         parts.append(f"--- {RUN_NAMES[mode]} text\n{safe(track.text(track.num_steps))}")
     if MODES[1] in recording.tracks:
         parts.append(f"--- blocks\n{_blocks(recording.tracks[MODES[1]])}")
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _given(recorded: Recorded, recording: Recording) -> str:
+    """What the models were given: a text, or the turns of a conversation, each question marked."""
+    started = next((track.started for track in recording.tracks.values()), None)
+    if started is None or not started.chat:
+        return recorded.header.run.prompt
+    return given_text(started, UNICODE_MARKS).rstrip()
 
 
 def _title(recorded: Recorded) -> str:
@@ -152,6 +161,8 @@ def _facts(recorded: Recorded) -> list[tuple[str, str]]:
 
 
 def _model(card: ModelCard) -> str:
+    if not card.is_model:
+        return f"{card.name}, {card.architecture}, no model"
     return f"{card.name}, {count(card.parameters)} parameters, {card.architecture}, {card.dtype} on {card.device}"
 
 

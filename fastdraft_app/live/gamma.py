@@ -13,6 +13,7 @@ from fastdraft_app.settings.preferences import Preferences
 from fastdraft_app.settings.settings import GAMMA_RANGE, OFF, Settings
 from fastdraft_core.events import Load
 from fastdraft_core.models.catalog import lasting
+from fastdraft_core.models.draft_spec import lasting_draft
 
 if TYPE_CHECKING:
     from fastdraft_core.results.advice import Advice
@@ -97,4 +98,4 @@ def _advice(question: _Question, cpu: str) -> Advice:
     from fastdraft_core.results.advice import calibrated_gamma
 
     load = question.load
-    return calibrated_gamma(lasting(load.target), lasting(load.draft), question.temperature, cpu, asdict(load))
+    return calibrated_gamma(lasting(load.target), lasting_draft(load.draft), question.temperature, cpu, asdict(load))

@@ -96,7 +96,7 @@ def verdict(facts: TokenFacts, quoted: str) -> str:
         case "discarded":
             return _never_judged(facts)
         case "plain":
-            return "what the target said after the prompt"
+            return "what the target said" + (", where nothing was drafted" if facts.block else " after the prompt")
     words = _greedy if facts.greedy else _sampled
     return words(facts, quoted)
 
@@ -118,16 +118,26 @@ def _greedy(facts: TokenFacts, quoted: str) -> str:
     }[facts.state]
 
 
+_BLOCK_WORDS = {
+    "accepted": "kept: the block was judged as a whole, and kept up to here or further",
+    "rejected": "refused: the block was judged as a whole, and kept up to the token before",
+}
+
+
 def _sampled(facts: TokenFacts, quoted: str) -> str:
     del quoted
     if facts.state == "bonus":
         return "drawn from p after all that was drafted"
     if facts.state == "corrected":
+        if facts.track.started.verification == "block":
+            return "drawn from max(w p - q, 0), w by how far the target supports the tokens before it"
         share = facts.residual
         return "drawn from max(p - q, 0)" + ("" if share is None else f", which gave it {probability(share)}")
     token = facts.token
     if token.p is None or token.q is None or token.u is None:
         return {"accepted": "kept", "rejected": "refused"}[facts.state]
+    if facts.track.started.verification == "block":
+        return _BLOCK_WORDS[facts.state]
     if token.p >= token.q:
         return "kept: p is not below q, so always"
     # The ratio itself stands in the line of numbers.

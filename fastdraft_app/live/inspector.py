@@ -14,10 +14,11 @@ from fastdraft_app.live.replay import Place, Track
 from fastdraft_app.live.session import BUSY, Session
 from fastdraft_app.live.token_layout import FIRST, TokenMove
 from fastdraft_app.live.token_view import TokenView
-from fastdraft_app.theme.palette import STATES, Marks, marks
+from fastdraft_app.theme.palette import Marks, marks
 from fastdraft_app.widgets.line import TextLine, fields, first_fitting
 from fastdraft_core.events import Candidate, Opinion
 from fastdraft_core.formatting import elide, one_line
+from fastdraft_core.token_states import STATES
 
 TOP = 5
 LABEL = 9
@@ -160,7 +161,7 @@ class _Page:
         facts = self._facts
         state, number = STATES.get(facts.state), Content.styled(f"id {facts.token.id}", "$muted")
         if state is None:
-            name = Content.styled("first", "bold")
+            name = Content.styled("first" if facts.block is None else "plain", "bold")
         else:
             sign = state.ascii_glyph if self._ascii else state.glyph
             name = Content.styled(f"{sign} {state.name}", f"bold $token-{state.name}")

@@ -40,9 +40,19 @@ def setup_line(settings: Settings, pair: PairLoaded | None, width: int, mark: Ma
     )
 
 
-def prompt_line(name: str, prompt: str, width: int, mark: Marks, ascii_only: bool) -> Content:
-    """The prompt's name and its beginning on one line."""
-    head = Content.assemble(("prompt ", "$muted"), name, "   ")
+def prompt_kind(session: Session, asking: bool) -> str:
+    """What the prompt is: the beginning of a text, a question, or a later one of a conversation."""
+    track = session.track("ar")
+    asking = track.started.chat if track is not None else asking
+    if not asking:
+        return "prompt"
+    turn = len(track.started.earlier) + 1 if track is not None else 1
+    return "question" if turn == 1 else f"question {turn}"
+
+
+def prompt_line(kind: str, name: str, prompt: str, width: int, mark: Marks, ascii_only: bool) -> Content:
+    """What kind of prompt it is, its name and its beginning, on one line."""
+    head = Content.assemble((f"{kind} ", "$muted"), name, "   ")
     flat = one_line(prompt.rstrip("\n"), f" {mark.newline} ", " ", ascii_only)
     text = elide(" ".join(flat.split()), max(width - head.cell_length, 0), mark.more)
     return head + Content.styled(text, "$muted")
@@ -51,7 +61,7 @@ def prompt_line(name: str, prompt: str, width: int, mark: Marks, ascii_only: boo
 def _model(name: str, card: ModelCard | None, mark: Marks) -> str:
     short = name.rstrip("/").rpartition("/")[2] or name
     short = elide(one_line(short, " ", " "), 24, mark.more)
-    return f"{short} {count(card.parameters)}" if card is not None else short
+    return f"{short} {count(card.parameters)}" if card is not None and card.is_model else short
 
 
 def _machine(pair: PairLoaded | None) -> list[Content]:
@@ -99,7 +109,7 @@ def status_line(session: Session, beat: int, width: int, mark: Marks) -> Content
         case Phase.DONE:
             return _replay(session, mark.stop, "space replays", width, mark)
         case Phase.CANCELLED:
-            return _words(mark.stop, "cancelled, what was decoded stays; press r to run again", "$muted")
+            return _words(mark.stop, _cancelled(session), "$muted")
         case Phase.FAILED:
             return _words(mark.stop, "nothing is running; press r to try again", "$muted")
         case Phase.STOPPED if session.resting:
@@ -112,6 +122,12 @@ def status_line(session: Session, beat: int, width: int, mark: Marks) -> Content
 
 def _words(sign: str, words: str, style: str) -> Content:
     return Content.assemble((f"{sign} ", style), (words, "$muted"))
+
+
+def _cancelled(session: Session) -> str:
+    if session.pair is None:
+        return "loading was called off; press r to load again"
+    return "cancelled, what was decoded stays; press r to run again"
 
 
 def _timing(session: Session, mark: Marks) -> str:

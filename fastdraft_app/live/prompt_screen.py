@@ -1,7 +1,8 @@
-"""Writing a prompt, or taking one: a preset, an earlier one, a file."""
+"""Writing a prompt, or taking one: a preset, an earlier one, a file; of a chat target a turn of a conversation."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import ClassVar
@@ -9,24 +10,32 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Horizontal, Vertical
+from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Button, OptionList, Static, TextArea
+from textual.widgets import Button, Input, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
 from fastdraft_app.dialogs.choices import file_source
 from fastdraft_app.dialogs.dialog import Dialog
 from fastdraft_app.dialogs.picker import PickerScreen
-from fastdraft_app.live.prompts import Preset, read_prompt
+from fastdraft_app.live.prompts import Asked, Preset, read_prompt
+from fastdraft_app.settings.settings import PromptForm
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.formatting import elide, one_line
+from fastdraft_core.events import Exchange
+from fastdraft_core.formatting import elide, one_line, safe
 
 EARLIER = "earlier"
 TITLE_WIDTH = 40
+FORMS: dict[PromptForm, str] = {"template": "F4 asks it as a question", "plain": "F4 continues it as text"}
+"""What the switch says."""
 
 
-class PromptScreen(Dialog[str | None]):
-    """A list to take from beside the text itself, free to edit. Returns the prompt or nothing."""
+class PromptScreen(Dialog[Asked | None]):
+    """A list to take from beside the text itself, free to edit. Returns what to decode, or nothing.
+
+    To a chat target a prompt is a question, under a system prompt, or plain text to continue. With earlier turns these stand in
+    the list's place, and what is written is the next question.
+    """
 
     CSS_PATH = "prompt.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (80, "-broad")]
@@ -37,24 +46,51 @@ class PromptScreen(Dialog[str | None]):
                 tooltip="decode this prompt"),
         Binding("f3,ctrl+o", "open", "open a file", id="prompt.open", key_display="F3", priority=True,
                 tooltip="take the text of a file"),
+        Binding("f4", "form", "question or text", id="prompt.form", key_display="F4", priority=True,
+                tooltip="of a chat target: ask a question in its template, or continue plain text"),
     ]  # fmt: skip
 
-    def __init__(self, presets: list[Preset], earlier: list[str], prompt: str) -> None:
+    def __init__(
+        self,
+        asked: Asked,
+        presets: Sequence[Preset] = (),
+        earlier: Sequence[str] = (),
+        chats: bool = False,
+    ) -> None:
+        """``presets`` and ``earlier`` prompts to take from; ``chats`` is whether a conversation may begin."""
         super().__init__()
-        self._prompt = prompt
-        self._entries = [*presets, *(Preset(EARLIER, _title(text), text) for text in earlier)]
+        self._asked = asked
+        self._form = asked.form
+        self._chats = chats
+        self._entries = [*presets, *(Preset(EARLIER, _title(text), text, asked.form) for text in earlier)]
 
     def compose(self) -> ComposeResult:
-        """List, text, buttons."""
+        """List or turns, text, buttons."""
         with Vertical(id="dialog"):
             with Container(id="choice"):
-                yield OptionList(*self._options(), id="presets")
-                yield TextArea(self._prompt, id="text", soft_wrap=True, show_line_numbers=False, tab_behavior="focus")
+                if self._asked.earlier:
+                    with VerticalScroll(id="turns"):
+                        yield Static(turns_text(self._asked.earlier), markup=False)
+                else:
+                    yield OptionList(*self._options(), id="presets")
+                with Vertical(id="asked"):
+                    if self._chats:
+                        hint = "system prompt; empty: the model's own"
+                        yield Input(self._asked.system, placeholder=hint, id="system", compact=True)
+                    yield TextArea(
+                        self._asked.prompt, id="text", soft_wrap=True, show_line_numbers=False, tab_behavior="focus"
+                    )
             with Horizontal(id="buttons"):
-                yield Static("enter runs a preset, tab edits", id="hint", markup=False)
+                yield Static(self._hint, id="hint", markup=False)
                 yield Button("F5 run", id="run", variant="primary", compact=True)
+                if self._chats:
+                    yield Button(FORMS[self._form], id="form", compact=True)
                 yield Button("F3 file", id="open", compact=True)
                 yield Button("esc back", id="back", compact=True)
+
+    @property
+    def _hint(self) -> str:
+        return "F5 asks it" if self._asked.earlier else "enter runs a preset, tab edits"
 
     def _options(self) -> list[Option]:
         options: list[Option] = []
@@ -65,16 +101,37 @@ class PromptScreen(Dialog[str | None]):
 
     def on_mount(self) -> None:
         """Titles, and the preset in use."""
-        self.query_one("#dialog").border_title = Content("Prompt")
+        self.set_class(bool(self._asked.earlier), "-turns")
+        title = f"Question {len(self._asked.earlier) + 1} of the conversation" if self._asked.earlier else "Prompt"
+        self.query_one("#dialog").border_title = Content(title)
+        if self._asked.earlier:
+            self.query_one("#turns").scroll_end(animate=False)
+            self._text.focus()
+            return
         listed = self.query_one("#presets", OptionList)
         texts = [entry.text for entry in self._entries]
-        if self._prompt in texts:
-            listed.highlighted = listed.get_option_index(str(texts.index(self._prompt)))
+        if self._asked.prompt in texts:
+            listed.highlighted = listed.get_option_index(str(texts.index(self._asked.prompt)))
 
     @on(OptionList.OptionHighlighted)
     def _preview(self, event: OptionList.OptionHighlighted) -> None:
         if event.option_id is not None and self.query_one("#presets").has_focus:
-            self._text.text = self._entries[int(event.option_id)].text
+            entry = self._entries[int(event.option_id)]
+            self._text.text = entry.text
+            self._use_form(entry.form)
+
+    @on(Button.Pressed, "#form")
+    def action_form(self) -> None:
+        """Switch between a question and plain text."""
+        if self._chats:
+            self._use_form("plain" if self._form == "template" else "template")
+
+    def _use_form(self, form: PromptForm) -> None:
+        if not self._chats:
+            return
+        self._form = form
+        self.query_one("#form", Button).label = FORMS[form]
+        self.query_one("#system", Input).disabled = form == "plain"
 
     @property
     def _text(self) -> TextArea:
@@ -85,7 +142,8 @@ class PromptScreen(Dialog[str | None]):
     def action_run(self) -> None:
         """Decode the text as it stands."""
         if self._text.text.strip():
-            self.dismiss(self._text.text)
+            system = self.query_one("#system", Input).value if self._chats else self._asked.system
+            self.dismiss(Asked(self._text.text, self._form, system.strip(), self._asked.earlier))
         else:
             self.notify("Write a prompt first.", severity="warning")
 
@@ -110,6 +168,11 @@ class PromptScreen(Dialog[str | None]):
     @on(Button.Pressed, "#back")
     def _back(self) -> None:
         self.dismiss(None)
+
+
+def turns_text(turns: Sequence[Exchange]) -> str:
+    """A conversation for people, each question marked."""
+    return "\n\n".join(f"> {safe(turn.question)}\n\n{safe(turn.answer.strip())}" for turn in turns)
 
 
 def _title(text: str) -> str:

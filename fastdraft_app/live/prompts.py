@@ -1,4 +1,4 @@
-"""Prompts to choose from: the bundled ones by task, and the text of a file."""
+"""Prompts to choose from: the bundled texts and questions by task, and the text of a file; and what a dialog makes of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastdraft_app.settings.settings import PromptForm
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import Exchange
 
 LARGEST_FILE = 1 << 20
 """Bytes of a prompt file; far more than any model's context."""
@@ -14,25 +16,48 @@ LARGEST_FILE = 1 << 20
 
 @dataclass(frozen=True)
 class Preset:
-    """A prompt with a name, grouped by task."""
+    """A prompt with a name, grouped by task; ``form`` is whether it is asked or continued."""
 
     task: str
     name: str
     text: str
+    form: PromptForm = "plain"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A prompt, and how it is put to a target with a chat template: after which turns and under which system prompt, or plain."""
+
+    prompt: str
+    form: PromptForm = "template"
+    system: str = ""
+    earlier: tuple[Exchange, ...] = ()
 
 
 FALLBACK = Preset("code", "fibonacci", "def fibonacci(n):\n")
 """What is asked when no preset can be read, so that the app always has something to run."""
 
 
+QUESTION = Preset("explanation", "speculative decoding", "Explain speculative decoding in a few sentences.", "template")
+"""The same for targets that are asked."""
+
+
 def presets(assets: Path) -> list[Preset]:
-    """The bundled prompts, never an empty list."""
+    """The bundled texts to continue, never an empty list."""
+    return _bundled(assets / "demo" / "prompts.toml", "plain") or [FALLBACK]
+
+
+def questions(assets: Path) -> list[Preset]:
+    """The bundled questions, never an empty list."""
+    return _bundled(assets / "chat" / "prompts.toml", "template") or [QUESTION]
+
+
+def _bundled(path: Path, form: PromptForm) -> list[Preset]:
     try:
-        with (assets / "demo" / "prompts.toml").open("rb") as file:
-            entries = tomllib.load(file)["prompt"]
-        return [Preset(entry["task"], entry["name"], entry["text"]) for entry in entries] or [FALLBACK]
-    except (OSError, KeyError, tomllib.TOMLDecodeError):
-        return [FALLBACK]
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))["prompt"]
+        return [Preset(entry["task"], entry["name"], entry["text"], form) for entry in entries]
+    except (OSError, KeyError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return []
 
 
 def preset_name(text: str, choices: list[Preset]) -> str:

@@ -15,6 +15,7 @@ from fastdraft_app.live.session import Phase, Session, Verdict
 from fastdraft_app.live.token_view import TokenView
 from fastdraft_app.theme.palette import Marks, marks
 from fastdraft_app.widgets.line import TextLine, fields, first_fitting
+from fastdraft_core.events import RunStarted
 
 
 class Note(NamedTuple):
@@ -131,7 +132,7 @@ class RunPane(Vertical):
             self.view.clear()
             steps = 0
             if state.track is not None:
-                self.view.write(prompt_pieces(state.track, state.view))
+                self.view.write(prompt_pieces(state.track, state.view, self._marks))
         pending: list[Piece] = []
         if state.track is not None:
             self.view.write(state.track.pieces(steps, state.steps, state.view))
@@ -146,9 +147,17 @@ class RunPane(Vertical):
         self.view.flush()
 
 
-def prompt_pieces(track: Track, view: View) -> Sequence[Piece]:
-    """The prompt, shown before what the model adds."""
-    return [Piece(track.started.prompt, "plain" if view == "plain" else "prompt", -1, 0)]
+def prompt_pieces(track: Track, view: View, mark: Marks) -> Sequence[Piece]:
+    """What was given, shown before what the model adds."""
+    return [Piece(given_text(track.started, mark), "plain" if view == "plain" else "prompt", -1, 0)]
+
+
+def given_text(started: RunStarted, mark: Marks) -> str:
+    """The beginning of the text itself; or the conversation up to where the answer begins, each question marked."""
+    if not started.chat:
+        return started.prompt
+    questions = [f"{mark.play} {exchange.question}\n\n{exchange.answer}\n\n" for exchange in started.earlier]
+    return "".join([*questions, f"{mark.play} {started.prompt}\n\n"])
 
 
 def head(state: PaneState, width: int, mark: Marks) -> Content:

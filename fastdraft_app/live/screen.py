@@ -21,17 +21,18 @@ from fastdraft_app.client.engine import EngineClient
 from fastdraft_app.dialogs.choices import Source, model_source
 from fastdraft_app.dialogs.exporting import save
 from fastdraft_app.dialogs.picker import PickerScreen
+from fastdraft_app.live.arrival import Arrival
 from fastdraft_app.live.block_strip import BlockStrip, legend
 from fastdraft_app.live.controller import BUSY_RATE, WAITING, LiveController, Waiting
 from fastdraft_app.live.export import EXPORTS, export
 from fastdraft_app.live.gauge_panel import GaugePanel
 from fastdraft_app.live.inspector import Inspector
-from fastdraft_app.live.lines import prompt_line, setup_line, source_line, status_line
+from fastdraft_app.live.lines import prompt_kind, prompt_line, setup_line, source_line, status_line
 from fastdraft_app.live.loading import LoadingCard
-from fastdraft_app.live.prompts import preset_name
+from fastdraft_app.live.prompts import Asked, preset_name
 from fastdraft_app.live.recordings import recording_source
 from fastdraft_app.live.replay import RUN_NAMES, Mode, Place
-from fastdraft_app.live.run_pane import RunPane, ViewChoice, pane_state
+from fastdraft_app.live.run_pane import RunPane, ViewChoice, given_text, pane_state
 from fastdraft_app.live.session import BUSY, Phase, Session
 from fastdraft_app.live.token_layout import TokenMove
 from fastdraft_app.live.token_view import TokenView
@@ -88,6 +89,7 @@ class LiveScreen(Screen[None]):
                 tooltip="draft one token more a block"),
         Binding("d", "draft", "draft", id="live.draft", tooltip="choose a draft"),
         Binding("p", "prompt", "prompt", id="live.prompt", tooltip="choose or write a prompt"),
+        Binding("a", "ask", "ask", id="live.ask", tooltip="ask the next question of the conversation, of a chat target"),
         Binding("i", "inspect", "inspect", id="live.inspect", tooltip="all about one token; arrows choose it, i closes"),
         Binding("v", "view", "view", id="live.view", tooltip="final text, history with what was thrown away, or plain"),
         Binding("r", "restart", "restart", id="live.restart", tooltip="run again; restarts a stopped engine"),
@@ -97,6 +99,8 @@ class LiveScreen(Screen[None]):
         Binding("equals_sign", "temperature(1)", "T", id="live.temperature-up", key_display="=", group=_TEMPERATURE,
                 tooltip="sample hotter"),
         Binding("m", "target", "target", id="live.target", tooltip="choose a target"),
+        Binding("b", "bring", "smollm2", id="live.bring", show=False,
+                tooltip="bring smollm2, a published target of 135 M parameters, or try again"),
         Binding("o", "runtime", "runtime", id="live.runtime", tooltip="load into the next runtime: auto, torch, openvino"),
         Binding("e", "export", "export", id="live.export", tooltip="write what is shown to a file: Markdown, text, JSONL, SVG"),
         Binding("y", "copy", "copy", id="live.copy", tooltip="copy what the mouse selected, or the text of this pane"),
@@ -106,7 +110,7 @@ class LiveScreen(Screen[None]):
                 show=False, tooltip="load the next draft; one of them is off"),
         Binding("R", "recordings", "recordings", id="live.recordings", tooltip="play a recording, of this machine or another"),
         Binding("escape", "back", "back", id="live.cancel", show=False,
-                tooltip="close the inspector, else cancel the run or leave the recording"),
+                tooltip="close the inspector, else cancel the run or the loading, or leave the recording"),
         # They come before the keys that scroll.
         *(Binding(keys, f"move('{move}')", move, id=f"live.move-{move}", show=False, priority=True, tooltip=words)
           for move, (keys, words) in _MOVES.items()),
@@ -119,8 +123,13 @@ class LiveScreen(Screen[None]):
         changed: Signal[Changes],
         replay: Recorded | None = None,
         sweeping: Callable[[], bool] = lambda: False,
+        *,
+        bring: bool = False,
     ) -> None:
-        """``replay`` is shown in place of a live run; ``sweeping`` says whether a sweep is timed, which nothing may disturb."""
+        """``replay`` is shown in place of a live run; ``sweeping`` says whether a sweep is timed, which nothing may disturb.
+
+        With ``bring`` smollm2 is brought to this machine meanwhile.
+        """
         super().__init__()
         self.controller = LiveController(engine, preferences, self, replay, sweeping)
         self._settings_changed = changed
@@ -132,10 +141,12 @@ class LiveScreen(Screen[None]):
         }
         self._view = ViewChoice()
         self._inspector = Inspector(self._panes["sd"].view, ascii_only=self._ascii, id="inspector")
+        self._arrival = Arrival(begin=bring, id="arrival")
         self._gauges = GaugePanel(lambda: engine.pid, ascii_only=self._ascii, id="figures")
         self._clock: Timer | None = None
         self._rate = 0.0
         self._beat = 0
+        self._asking = False
 
     def compose(self) -> ComposeResult:
         """Setup on top, panes, then what explains them."""
@@ -144,6 +155,7 @@ class LiveScreen(Screen[None]):
             yield TextLine(id="prompt")
         yield TextLine(id="source")
         yield Banner(id="banner")
+        yield self._arrival
         with Container(id="stage"):
             with Horizontal(id="panes"):
                 yield from self._panes.values()
@@ -201,6 +213,9 @@ class LiveScreen(Screen[None]):
         self._beat += 1
         self._draw()
         self._set_rate(self.controller.pace)
+        if self._asking is not self.controller.asking:
+            self._asking = self.controller.asking
+            self.refresh_bindings()
 
     def _set_rate(self, rate: float) -> None:
         if rate == self._rate:
@@ -253,7 +268,8 @@ class LiveScreen(Screen[None]):
         line = self._line("setup")
         line.show(setup_line(settings, self.session.pair, line.size.width, mark))
         line, name = self._line("prompt"), preset_name(settings.prompt, self.controller.presets)
-        line.show(prompt_line(name, settings.prompt, line.size.width, mark, self._ascii))
+        asked = prompt_kind(self.session, self.controller.asking)
+        line.show(prompt_line(asked, name, settings.prompt, line.size.width, mark, self._ascii))
         self._draw_source()
         self.query_one(Banner).show(self.session.error, self.session.warning, self.session.hint)
         line = self._line("status")
@@ -300,9 +316,9 @@ class LiveScreen(Screen[None]):
         await self.controller.restart()
         self._tick()
 
-    def action_cancel(self) -> None:
-        """Call the run in progress off, or leave the recording."""
-        self.controller.cancel()
+    async def action_cancel(self) -> None:
+        """Call the run or the loading in progress off, or leave the recording."""
+        await self.controller.cancel()
         self._tick()
 
     def action_step(self) -> None:
@@ -363,7 +379,21 @@ class LiveScreen(Screen[None]):
 
     def _take_target(self, name: str | None) -> None:
         if name is not None:
-            self._change(replace(self.controller.settings, target=name))
+            self._change(self.controller.settings.with_target(name))
+
+    def action_bring(self) -> None:
+        """Bring smollm2 to this machine, unless that would disturb a sweep."""
+        if self.controller.sweeping():
+            self.tell("A sweep is being timed, which a download would disturb. Press 2 for it; x stops it.")
+        else:
+            self._arrival.bring()
+        self.refresh_bindings()
+
+    @on(Arrival.Arrived)
+    def _take_arrival(self) -> None:
+        self.tell(self.controller.take_arrival(), 12)
+        self.refresh_bindings()
+        self._tick()
 
     def _take_draft(self, name: str | None) -> None:
         if name is not None:
@@ -373,17 +403,23 @@ class LiveScreen(Screen[None]):
         """Ask for a prompt."""
         from fastdraft_app.live.prompt_screen import PromptScreen
 
-        earlier = read_history(places.history()).prompts
-        dialog = PromptScreen(self.controller.presets, earlier, self.controller.shown_settings.prompt)
-        self.app.push_screen(dialog, self._take_prompt)
+        earlier, controller = read_history(places.history()).prompts, self.controller
+        self.app.push_screen(PromptScreen(controller.asked, controller.presets, earlier, controller.chats), self._ask)
 
-    def _take_prompt(self, prompt: str | None) -> None:
-        if prompt is not None:
-            self._change(replace(self.controller.settings, prompt=prompt), at_once=True)
-            self.controller.remember_prompt()
+    def action_ask(self) -> None:
+        """Ask for the next question of the conversation."""
+        from fastdraft_app.live.prompt_screen import PromptScreen
 
-    def _change(self, settings: Settings, *, at_once: bool = False) -> None:
-        self.controller.change(settings, at_once=at_once)
+        if not self._hindered("ask"):
+            self.app.push_screen(PromptScreen(self.controller.next_turn), self._ask)
+
+    def _ask(self, asked: Asked | None) -> None:
+        if asked is not None:
+            self.controller.ask(asked)
+            self._tick()
+
+    def _change(self, settings: Settings) -> None:
+        self.controller.change(settings)
         self._tick()
 
     # --- files ----------------------------------------------------------------------------------------
@@ -454,14 +490,14 @@ class LiveScreen(Screen[None]):
         self.refresh_bindings()
         self.call_after_refresh(self._tick)
 
-    def action_back(self) -> None:
+    async def action_back(self) -> None:
         """Drop the selection, else close the inspector, else cancel what is going on."""
         if self.selections:
             self.clear_selection()
         elif self._inspector.is_open:
             self._close_inspector()
         else:
-            self.action_cancel()
+            await self.action_cancel()
 
     def action_move(self, move: TokenMove) -> None:
         """Inspect another token."""
@@ -469,9 +505,13 @@ class LiveScreen(Screen[None]):
             self._tick()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """The arrows move the inspector's cursor while there is one, else they scroll."""
+        """The arrows move the inspector's cursor while there is one, else they scroll; only a chat target is asked."""
         if action == "move":
             return self._inspector.place is not None
+        if action == "ask":
+            return self.controller.asking
+        if action == "bring":
+            return self._arrival.wanted
         return super().check_action(action, parameters)
 
     @on(TokenView.TokenPicked, "#sd-tokens")
@@ -507,7 +547,7 @@ class LiveScreen(Screen[None]):
         track = self.session.track(mode)
         if self._hindered("copy") or track is None:
             return
-        text = track.started.prompt + track.text(self.session.visible_steps(mode))
+        text = given_text(track.started, self._marks) + track.text(self.session.visible_steps(mode))
         copy(self, safe(text), f"the {RUN_NAMES[mode]} text")
 
     def action_copy_text(self) -> None:

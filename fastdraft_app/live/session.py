@@ -24,6 +24,7 @@ from fastdraft_core.events import (
     RunStarted,
     cache_bound,
 )
+from fastdraft_core.formatting import context_room, percent
 
 
 class Phase(Enum):
@@ -98,9 +99,19 @@ class Session:
         """That speculation is off because nobody asked for it, and how to turn it on; or nothing."""
         if self.resting:
             return RESTING
+        if room := self._room():
+            return room
         if self.pair is None or self.speculating or self.pair.draft_problem:
             return ""
         return "Speculation is off: no draft was chosen. Press d for one."
+
+    def _room(self) -> str:
+        """That the context does not hold as many new tokens as were asked for; or nothing."""
+        track = self.track("ar")
+        if self.pair is None or track is None:
+            return ""
+        started = track.started
+        return context_room(started.prompt_tokens, started.max_new_tokens, self.pair.target.context_length)
 
     @property
     def speculating(self) -> bool:
@@ -132,6 +143,10 @@ class Session:
     def cancel(self) -> None:
         """The run has been called off; what it decoded stays."""
         self.phase, self.activity = Phase.CANCELLED, ""
+
+    def stop_loading(self) -> None:
+        """The engine was ended while it loaded: whatever step that was, nothing of it goes on."""
+        self.phase, self.pair, self.activity, self.steps = Phase.CANCELLED, None, "", []
 
     def fail(self, message: str) -> None:
         """Something the user must know."""
@@ -201,7 +216,8 @@ class Session:
                 pass
 
     def _progress(self, message: Progress, now: float) -> None:
-        self.activity = message.what
+        share = f" {percent(message.done / message.total)}" if message.total > 0 and self.phase is Phase.TIMING else ""
+        self.activity = message.what + share
         if self.phase is Phase.LOADING:
             self._step(message.what, message.done / message.total if message.total > 0 else None, now)
 

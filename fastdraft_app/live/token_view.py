@@ -33,8 +33,9 @@ from fastdraft_app.live.token_layout import (
     moved,
     picked,
 )
-from fastdraft_app.theme.palette import look, marks, token_style
+from fastdraft_app.theme.palette import look, marks
 from fastdraft_core.formatting import safe
+from fastdraft_core.token_states import token_style
 
 INLINE = ("rejected", "discarded", "pending")
 """Kinds whose line ends are shown as signs: they are not, or not yet, part of the text."""

@@ -13,7 +13,6 @@ from fastdraft_app.dialogs.choices import download_source, folder_source
 from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.dialogs.picker import PickerScreen
 from fastdraft_core import places
-from fastdraft_core.formatting import in_bytes, percent
 from fastdraft_core.history import read_history, remember_folder
 from fastdraft_core.models.catalog import expanded
 
@@ -36,15 +35,7 @@ class Downloads:
     @property
     def words(self) -> str:
         """How far the download is; empty where there is none."""
-        told = self._downloader.told
-        if not self._downloader.name:
-            return ""
-        done = (
-            f": {in_bytes(told.done)} of {in_bytes(told.total)}, {percent(told.done / told.total)}"
-            if told.total
-            else ""
-        )
-        return f"{told.what}{done}; b stops it"
+        return f"{self._downloader.words}; b stops it" if self._downloader.name else ""
 
     def ask(self, wanted: str) -> None:
         """Ask what to download, ``wanted`` before others; or, while something comes, whether to stop that."""

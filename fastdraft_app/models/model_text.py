@@ -60,6 +60,7 @@ def model_words(model: ShelfModel, models: Sequence[ShelfModel]) -> Content:
         fact("on disk", in_bytes(model.entry.weight_bytes)),
         fact("in memory", f"{needs} (modelled)" if needs else "unknown"),
         fact("vocabulary", f"{model.entry.vocab_size or '?'} logits, tokenizer: {tokens}"),
+        *([fact("OpenVINO", f"not here: {model.conversion_problem}")] if model.conversion_problem else []),
         Content(""),
         *_partners("drafts that fit it", drafts_for(model, models), model),
         *_partners("targets that it fits", targets_for(model, models), model),

@@ -20,7 +20,7 @@ from textual.worker import get_current_worker
 
 from fastdraft_app.client.jobs import JobsClient
 from fastdraft_app.dialogs.confirm import ConfirmScreen
-from fastdraft_app.dialogs.exporting import export
+from fastdraft_app.dialogs.exporting import ask_export
 from fastdraft_app.messages import SettingsChanged
 from fastdraft_app.models.downloads import SOURCE_BINDINGS, Downloads, ask_folder
 from fastdraft_app.models.model_text import (
@@ -42,7 +42,7 @@ from fastdraft_core.formatting import in_bytes, one_line
 from fastdraft_core.history import model_folders
 from fastdraft_core.jobs.folder import size as folder_size
 from fastdraft_core.jobs.partners import HOW, KnownAcceptance, known_acceptance, pair
-from fastdraft_core.models.local_models import ShelfModel, delete, doomed, export_folder, shelf
+from fastdraft_core.models.local_models import ShelfModel, delete, doomed, shelf
 from fastdraft_core.models.published import PUBLISHED, TARGETS, KnownTarget, Published
 
 Entry = ShelfModel | Published | KnownTarget
@@ -58,7 +58,7 @@ class ModelsScreen(Screen[None]):
                 tooltip=f"open the model in the live screen with a partner that fits it: {HOW}"),
         Binding("m", "use_as('target')", "as target", id="models.target", tooltip="take the model as the live screen's target"),
         Binding("d", "use_as('draft')", "as draft", id="models.draft", tooltip="take the model as the live screen's draft"),
-        Binding("c", "convert", "convert", id="models.convert", tooltip="write an int8 OpenVINO IR of it, in a process of its own"),
+        Binding("c", "convert", "convert", id="models.convert", tooltip="write it for OpenVINO, llama.cpp or transformers, in a process of its own"),
         Binding("D", "delete", "delete", id="models.delete", tooltip="delete the model from this machine; asks first"),
         *SOURCE_BINDINGS,
         Binding("v", "checkpoints", "checkpoints", id="models.checkpoints", tooltip="list all checkpoints of jobs, or the newest of each"),
@@ -265,12 +265,11 @@ class ModelsScreen(Screen[None]):
     # --- converting and deleting --------------------------------------------------------------
 
     def action_convert(self) -> None:
-        """Write an int8 IR of the model."""
+        """Ask what to export the model as, and do so."""
         self._with_model(self._convert)
 
     def _convert(self, model: ShelfModel) -> None:
-        output, trusted = export_folder(model.name), self._trusted()
-        export(self.app, model.name, model.name, output, trusted=trusted, then=self.action_read)
+        ask_export(self.app, model.name, model.name, trusted=self._trusted(), then=self.action_read)
 
     def action_delete(self) -> None:
         """Ask, then delete."""

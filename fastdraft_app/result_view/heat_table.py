@@ -125,7 +125,7 @@ def _columns(columns: int, cursor: int, width: int) -> range:
 
 def _name(number: int, card: ModelCard, mark: Marks) -> Content:
     colour = f"$token-{SERIES[number % len(SERIES)].name}"
-    size = count(card.parameters)
+    size = count(card.parameters) if card.is_model else ""
     name = elide(one_line(short(card.name), " ", " "), NAME - len(size) - 4, mark.more)
     return Content.assemble(
         (f"{mark.points[number % len(mark.points)]} ", colour), name, (f" {size}".ljust(NAME - 2 - len(name)), "$muted")

@@ -164,6 +164,7 @@ def point_changes(result: Result, key: PointKey, prompt: str) -> dict[str, Value
         "temperature": temperature,
         "top_k": plan.top_k,
         "top_p": plan.top_p,
+        "verification": plan.verification,
         "runtime": plan.runtime,
         "threads": plan.threads,
         "seed": plan.seed,
@@ -177,8 +178,8 @@ def point_changes(result: Result, key: PointKey, prompt: str) -> dict[str, Value
     card = next(card for card in plan.tasks if card.name == task)
     changes["length"] = card.length
     if card.prompt:
-        # The very text that the first turn continued, with its seed.
-        return {**changes, "prompt": card.prompt}
+        # The very text that the first turn was given, with its seed and as it was put.
+        return {**changes, "prompt": card.prompt, "prompt_form": "template" if card.chat else "plain"}
     of_task = [preset.text for preset in prompts.presets(places.assets()) if preset.task == task]
     if of_task and prompt not in of_task:
         changes["prompt"] = of_task[0]

@@ -13,12 +13,13 @@ from fastdraft_app.result_view.heat_table import heat_rows
 from fastdraft_app.result_view.lines import point_line
 from fastdraft_app.result_view.panel_chart import PanelChart
 from fastdraft_app.result_view.surface import METRICS, Cursor, words
-from fastdraft_app.theme.palette import Look, Marks, look, marks
+from fastdraft_app.theme.palette import Marks, look, marks
 from fastdraft_app.widgets.figure_rows import FigureRows
 from fastdraft_app.widgets.line import TextLine, first_fitting
 from fastdraft_core.formatting import one_line
 from fastdraft_core.results.panels import figures
 from fastdraft_core.results.store import Result
+from fastdraft_core.token_states import Look
 
 MOST_LINES = (4, 5)
 """Of the verdict, in the small form and in the large one; the style sheet has the same numbers."""

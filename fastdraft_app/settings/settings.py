@@ -13,6 +13,7 @@ from typing import Annotated, Literal, get_args
 from msgspec import Meta
 
 from fastdraft_core.events import Load, Run
+from fastdraft_core.models.catalog import own_target, usual_draft
 
 GAMMA_RANGE = (1, 12)
 TEMPERATURES = (0.0, 0.3, 0.6, 0.8, 1.0)
@@ -20,6 +21,8 @@ OFF = "off"
 """The draft of a session without speculation."""
 AUTO = "auto"
 Runtime = Literal["auto", "torch", "openvino"]
+PromptForm = Literal["template", "plain"]
+"""How a prompt is put to a target with a chat template: as a question, or as the beginning of a text."""
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 GROUPS = ("pair", "decoding", "sweep", "machine", "screen", "files")
 """In the order of the settings screen and of ``--help``."""
@@ -37,8 +40,14 @@ def _in(group: str, about: str, low: float | None = None, high: float | None = N
 class Settings:
     """The choices of one session: flags over the settings file over these defaults."""
 
-    target: Annotated[str, _in("pair", "a model folder, a hub id, or demo (the bundled target)")] = "demo"
-    draft: Annotated[str, _in("pair", "a model folder, a hub id, demo:XS, demo:S, demo:M, or off")] = "demo:S"
+    target: Annotated[str, _in("pair", "a model folder, a hub id, demo (the bundled target) or smollm2")] = "demo"
+    draft: Annotated[
+        str,
+        _in(
+            "pair",
+            "a model folder, a hub id, demo:XS, demo:S, demo:M, a way to draft such as ngram:2-4 or self:int4, or off",
+        ),
+    ] = "demo:S"
 
     trust_remote_code: Annotated[
         bool,
@@ -49,10 +58,18 @@ class Settings:
     ] = False
 
     prompt: Annotated[str, _in("decoding", "what to continue; empty: the first bundled prompt")] = ""
+    prompt_form: Annotated[
+        PromptForm, _in("decoding", "what a chat target gets: a question in its template, or plain text to continue")
+    ] = "template"
+    system: Annotated[str, _in("decoding", "system prompt of a chat target; empty: its template's own")] = ""
     gamma: Annotated[int, _in("decoding", "tokens drafted a block", *GAMMA_RANGE)] = 4
     temperature: Annotated[float, _in("decoding", "sampling temperature; 0 is greedy", 0, 10)] = 0.0
     top_k: Annotated[int, _in("decoding", "sample from the k most probable tokens; 0: all", 0, 1_000_000)] = 0
     top_p: Annotated[float, _in("decoding", "sample from the smallest set with this probability", 0.01, 1)] = 1.0
+    verification: Annotated[
+        Literal["token", "block"],
+        _in("decoding", "how sampled blocks are judged: token by token, or the whole at once"),
+    ] = "token"
     seed: Annotated[int, _in("decoding", "fixes every random number", 0, 2**63 - 1)] = 1
     length: Annotated[int, _in("decoding", "new tokens at most", 1, 1_000_000)] = 128
 
@@ -139,6 +156,9 @@ class Settings:
             top_p=self.top_p,
             seed=self.seed,
             max_new_tokens=self.length,
+            chat=None if self.prompt_form == "template" else False,
+            system=self.system,
+            verification=self.verification,
         )
 
     def as_recorded(self, load: Load, run: Run) -> Settings:
@@ -156,10 +176,13 @@ class Settings:
                 "kv_precision": load.kv_precision or AUTO,
                 "threads": load.threads,
                 "prompt": run.prompt,
+                "prompt_form": "plain" if run.chat is False else "template",
+                "system": run.system,
                 "gamma": run.gamma,
                 "temperature": run.temperature,
                 "top_k": run.top_k,
                 "top_p": run.top_p,
+                "verification": run.verification,
                 "seed": run.seed,
                 "length": run.max_new_tokens,
             }
@@ -172,6 +195,11 @@ class Settings:
     def changes_to(self, other: Settings) -> Changes:
         """What has to change to make these settings the ``other``."""
         return {name: value for name, value in asdict(other).items() if value != getattr(self, name)}
+
+    def with_target(self, name: str) -> Settings:
+        """Another target; one of fastdraft's own comes with the draft that it is shown with, or without any."""
+        draft = (usual_draft(name) or OFF) if own_target(name) else self.draft
+        return replace(self, target=name, draft=draft)
 
     def with_gamma(self, change: int) -> Settings:
         """Gamma moved by ``change`` inside its range."""

@@ -6,7 +6,7 @@ import csv
 import io
 
 from fastdraft_app.settings.settings import AUTO, OFF, Settings
-from fastdraft_core.models.catalog import DEMO, demo_drafts
+from fastdraft_core.models.catalog import bundled_drafts
 from fastdraft_core.results.store import Result
 
 
@@ -20,9 +20,7 @@ def drafts_of(settings: Settings) -> list[str]:
     ]
     if named:
         return named
-    if settings.target == DEMO:
-        return demo_drafts()
-    return [] if settings.draft in ("", OFF) else [settings.draft]
+    return bundled_drafts(settings.target) or ([] if settings.draft in ("", OFF) else [settings.draft])
 
 
 def with_draft(settings: Settings, name: str) -> str:
@@ -45,6 +43,7 @@ def new_sweep(settings: Settings) -> list[str]:
         "budget": settings.sweep_budget,
         "top-k": str(settings.top_k or ""),
         "top-p": "" if settings.top_p == 1 else f"{settings.top_p:g}",
+        "verification": "" if settings.verification == "token" else settings.verification,
         "seed": str(settings.seed),
         "runtime": settings.runtime,
         "device": settings.device,

@@ -20,7 +20,7 @@ ABOUT = {
     "processor and memory": "Cores and memory are those that this process may use, a container's limits included.",
     "folders": "FASTDRAFT_HOME moves all of them but the Hugging Face cache, which HF_HOME moves.",
     "logs": "What went wrong stands in them at full length. A job has a log.txt in its own folder.",
-    "bundled pair": "The target and the drafts that the app opens with; no network is needed for them.",
+    "bundled pair": "What the app opens with: the bundled target and drafts, for which no network is needed, and smollm2 once it was brought.",
     "devices": "The first one is taken where nobody chooses.",
     "memory bandwidth": "Decoding reads all weights for every token, so this bounds the tokens/s of a model larger than the cache.",
 }

@@ -9,7 +9,8 @@ from rich.color import Color
 from rich.text import Text
 from textual_plotext import PlotextPlot
 
-from fastdraft_app.theme.palette import MUTED, SERIES, TokenState, colour, look, marks
+from fastdraft_app.theme.palette import MUTED, SERIES, look, marks
+from fastdraft_core.token_states import TokenState, colour
 
 _FRAME = str.maketrans({"─": "-", "│": "|", "└": "+", "┘": "+", "┌": "+", "┐": "+", "┤": "+", "├": "+", "┬": "+", "┴": "+", "┼": "+"})  # fmt: skip
 PlotColour = int | tuple[int, int, int]

@@ -10,14 +10,20 @@ from pathlib import Path
 
 import msgspec
 
+from fastdraft_app.wizard.proposal import Proposal
 from fastdraft_app.wizard.questions import (
     DEVICE,
     DEVICES,
     OWN,
     PRESET,
     PRESETS,
+    PURPOSE,
+    PURPOSES,
     QUESTIONS,
     STEPS,
+    TASTE,
+    TIME,
+    UNWRITTEN,
     Question,
     RecipeData,
     Step,
@@ -29,7 +35,7 @@ from fastdraft_app.wizard.questions import (
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.files import write_atomic
-from fastdraft_core.models.catalog import resolve
+from fastdraft_core.models.catalog import DEMO, resolve
 from fastdraft_core.models.weights import is_ir_alone
 from fastdraft_core.training.recipe import STAGES, ModelShape, Recipe, dump_recipe, load_recipe, parse_recipe
 
@@ -44,11 +50,42 @@ class Answers:
     def __init__(self, base: RecipeData, typed: Mapping[str, str] | None = None) -> None:
         self.base = base
         self.typed: dict[str, str] = dict(typed or {})
+        self.why: dict[str, str] = {}
+        """Where a value comes from that nobody typed, by the path of its question."""
+        self.proposed: tuple[str, ...] = ()
+        """The target, time and purpose that the values follow from."""
+        self.touched = True
+        """Whether anybody has answered anything."""
 
     @classmethod
-    def fresh(cls) -> Answers:
-        """The answers that work without a change: a tiny draft of the bundled target."""
-        return cls.of(load_recipe(FIRST_RECIPE), FIRST_NAME)
+    def fresh(cls, target: str = DEMO) -> Answers:
+        """The answers that work without a change: a taste of the bundled target, and of another one what fits an hour."""
+        answers = cls.of(load_recipe(FIRST_RECIPE), FIRST_NAME)
+        answers.touched = False
+        answers.typed[TIME] = TASTE if target == DEMO else "an hour"
+        if target == DEMO:
+            answers.proposed = answers.asked
+        else:
+            answers.typed["target"] = target
+        return answers
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Target, time and purpose as they are answered."""
+        return tuple(self.text(QUESTIONS[path]).strip() for path in ("target", TIME, PURPOSE))
+
+    @property
+    def wants_proposal(self) -> bool:
+        """Whether shape, budgets and sources are still those of another target, time or purpose."""
+        return self.text(QUESTIONS[TIME]) != OWN and self.asked != self.proposed
+
+    def take(self, proposal: Proposal) -> None:
+        """Have all pages say what follows from target, time and purpose, in place of what was typed there."""
+        self.proposed = self.asked
+        self.base = proposal.recipe
+        replaced = ("target", PRESET, "model.", "synthesis.", *(f"{stage}." for stage in STAGES))
+        self.typed = {path: text for path, text in self.typed.items() if not path.startswith(replaced)}
+        self.why = dict(proposal.why)
 
     @classmethod
     def of(cls, recipe: Recipe, name: str = "") -> Answers:
@@ -64,7 +101,10 @@ class Answers:
             return self.typed[question.path]
         if question.path == PRESET:
             return self._preset()
-        return DEVICES[0] if question.path == DEVICE else write_answer(get_value(self.base, question.path), question)
+        usual = {DEVICE: DEVICES[0], TIME: OWN, PURPOSE: PURPOSES[0]}
+        if question.path in usual:
+            return usual[question.path]
+        return write_answer(get_value(self.base, question.path), question)
 
     def whole(self, question: Question) -> int:
         """The whole number that stands in the field.
@@ -82,6 +122,8 @@ class Answers:
             # Trust was given to another model's code.
             self.typed[_TRUST] = "no"
         self.typed[question.path] = text
+        self.touched = True
+        self.why.pop(question.path, None)
         if question.path == PRESET and text in PRESETS:
             shape = msgspec.to_builtins(_preset_shape(text))
             self.typed |= {
@@ -154,7 +196,7 @@ class Answers:
     def _data(self) -> RecipeData:
         data = copy.deepcopy(self.base)
         for path, text in self.typed.items():
-            if path not in (DEVICE, PRESET) and path in QUESTIONS:
+            if path not in UNWRITTEN and path in QUESTIONS:
                 set_value(data, path, parse_answer(text, QUESTIONS[path]))
         if not (data.get("init") or {}).get("method"):
             data.pop("init", None)
@@ -173,18 +215,25 @@ class Answers:
     def keep(self) -> None:
         """Write the answers down; where that fails, the session goes on without."""
         with suppress(OSError):
-            write_atomic(_place(), msgspec.json.encode({"base": self.base, "typed": self.typed}))
+            write_atomic(_place(), msgspec.json.encode(self._kept_data()))
+
+    def _kept_data(self) -> dict[str, object]:
+        more = {"why": self.why, "proposed": self.proposed, "touched": self.touched}
+        return {"base": self.base, "typed": self.typed, **more}
 
     @classmethod
-    def kept(cls) -> Answers:
-        """The answers of last time; fresh ones where there are none, or damaged ones."""
+    def kept(cls, target: str = DEMO) -> Answers:
+        """The answers of last time; fresh ones for ``target`` where nobody answered anything, or they are damaged."""
         try:
             data = msgspec.json.decode(_place().read_bytes())
             typed = {path: text for path, text in data["typed"].items() if path in QUESTIONS and isinstance(text, str)}
             parse_recipe(data["base"], "The answers")
-            return cls(data["base"], typed)
+            answers = cls(data["base"], typed)
+            answers.why = msgspec.convert(data.get("why", {}), dict[str, str])
+            answers.proposed = msgspec.convert(data.get("proposed", ()), tuple[str, ...])
+            return answers if data.get("touched", True) else cls.fresh(target)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError, FastdraftError, KeyError, TypeError, AttributeError):
-            return cls.fresh()
+            return cls.fresh(target)
 
     @staticmethod
     def forget() -> None:

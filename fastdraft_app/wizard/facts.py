@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastdraft_app.wizard.answers import Answers, parameters
+from fastdraft_app.wizard.proposal import Measures
 from fastdraft_app.wizard.questions import DEVICE, QUESTIONS, STEPS, Question, get_value
 from fastdraft_app.wizard.sources import described, origin
 from fastdraft_core import places
@@ -117,6 +118,18 @@ def _measures(answers: Answers, known: Findings) -> tuple[int, float]:
     return (documented.vocabulary or 0, documented.parameters or 0) if documented is not None else (0, 0)
 
 
+def measures(answers: Answers, known: Findings) -> Measures | None:
+    """What a training follows from; None where the target's vocabulary is not known, or not yet."""
+    found, (vocabulary, weights) = _target(answers, known), _measures(answers, known)
+    if not vocabulary:
+        return None
+    documented = _documented(answers)
+    context = (found.entry.context if found else documented.context if documented else 0) or 0
+    # The known targets are all chat models.
+    chat = found.chat if found is not None else documented is not None
+    return Measures(answers.text(QUESTIONS["target"]).strip(), vocabulary, weights, context, chat)
+
+
 def _same(name: str, folder: Path) -> bool:
     try:
         return Path(name).expanduser().resolve() == folder.resolve()
@@ -139,7 +152,9 @@ def _of_target(answers: Answers, known: Findings) -> Iterator[str]:
         needs = memory(target)
         yield f"{target.entry.architecture}, {target.place}"
         context = f", context {target.entry.context:,} tokens" if target.entry.context else ""
+        template = "has" if target.chat else "has no"
         yield f"{count(target.parameters or 0)} parameters, vocabulary {target.entry.vocab_size}{context}, {in_bytes(target.entry.weight_bytes)} on disk"
+        yield f"It {template} chat template."
         if needs:
             yield _room(needs["bf16"])
         yield f"{len(drafts_for(target, known.models))} drafts here fit it"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from textual.containers import Horizontal, VerticalScroll
@@ -95,12 +95,12 @@ class WizardPage(VerticalScroll):
 
     # --- what is told -------------------------------------------------------------------------
 
-    def tell(self, problem: Callable[[Question], str]) -> None:
-        """Beside each field: what is wrong with it, else what it means."""
+    def tell(self, problem: Callable[[Question], str], why: Mapping[str, str]) -> None:
+        """Beside each field: what is wrong with it, else where its value comes from, by path, and what it means."""
         for question in self._step.questions if self._step is not None else ():
             for about in self.query(f"#about-{editor_id(question)}").results(Static):
                 told = problem(question)
-                about.update(Content.styled(one_line(told, " ", " "), "$error") if told else Content(question.about))
+                about.update(Content.styled(one_line(told, " ", " "), "$error") if told else _about(question, why))
                 about.set_class(bool(told), "-wrong")
                 assert isinstance(about.parent, Widget)
                 about.parent.set_class(bool(told), "-wrong")
@@ -121,6 +121,11 @@ class WizardPage(VerticalScroll):
             found.display = True
             if scroll:
                 found.call_after_refresh(found.scroll_visible, top=True, animate=False)
+
+
+def _about(question: Question, why: Mapping[str, str]) -> Content:
+    told = why.get(question.path)
+    return Content.assemble((f"{told} ", "$foreground"), question.about) if told else Content(question.about)
 
 
 def editor_id(question: Question) -> str:

@@ -19,12 +19,20 @@ PRESETS = {
     "50M": "phi3-mini-50m",
     "120M": "phi4-mini-120m",
     "150M": "llama3.1-150m",
+    "SmolLM2 S": "smollm2-S",
+    "SmolLM2 M": "smollm2-M",
 }
 """Shapes of drafts by the bundled recipe that has them."""
 DEVICES = ("best", "cpu", "cuda", "xpu", "hpu")
 DEVICE, PRESET = "device", "preset"
 NOTHING = "nothing"
 """The choice of an optional question that leaves its key out of the recipe."""
+TIME, PURPOSE = "time", "purpose"
+TASTE, PAPER = "a taste", "the paper's budget"
+TIMES = (OWN, TASTE, "an hour", "a night", PAPER)
+PURPOSES = ("all", "code", "chat", "summaries")
+UNWRITTEN = (DEVICE, PRESET, TIME, PURPOSE)
+"""Questions whose answer is no value of the recipe itself."""
 SECTIONS: dict[str, type] = {
     "model": ModelShape,
     "init": Init,
@@ -69,6 +77,8 @@ class Question:
 
 _OTHERS = {
     DEVICE: "What trains; best is the best one here. Each device runs one job, others wait their turn.",
+    TIME: "Shape, head, budgets and sources follow from it, and stay editable; own: as the pages say.",
+    PURPOSE: "What the draft shall be good at: what it reads, and what the target writes for it.",
     PRESET: "A shape that is known to work; own: as the fields below say.",
     # In a recipe these may also be tokens, which add up to the stage's; here those have a field of their own.
     **dict.fromkeys(("pt.sources", "cp.sources"), "Sources with weights; 'target' is what the target wrote."),
@@ -111,8 +121,13 @@ _STOPS = {
 STEPS = (
     Step(
         "Target",
-        "Which model shall become faster?",
-        (Question("target", "text"), Question("trust_remote_code", "flag", name="trust its code")),
+        "Which model shall become faster, how long may it take, and what is it used for?",
+        (
+            Question("target", "text"),
+            Question("trust_remote_code", "flag", name="trust its code"),
+            Question(TIME, "choice", TIMES, name="how long"),
+            Question(PURPOSE, "choice", PURPOSES, name="what for"),
+        ),
     ),
     Step("Device", "Where shall it be trained?", (Question(DEVICE, "choice", DEVICES),)),
     Step(
@@ -121,6 +136,7 @@ STEPS = (
         (
             Question(PRESET, "choice", (*PRESETS, OWN)),
             *(Question(f"model.{name}", "whole", stops=stops) for name, stops in _STOPS.items()),
+            Question("model.draft_vocab", "whole", optional=True),
             Question("model.tie_embeddings", "flag"),
             Question(
                 "init.method",
@@ -212,10 +228,11 @@ def write_answer(value: Answer, question: Question) -> str:
         case float():
             return f"{value:g}"
         case _:
-            return _count(value) if question.kind == "count" else str(value)
+            return write_count(value) if question.kind == "count" else str(value)
 
 
-def _count(value: int | str) -> str:
+def write_count(value: int | str) -> str:
+    """A number of tokens as one would type it: 2M, 120K."""
     if isinstance(value, str):
         return value
     for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
@@ -236,7 +253,7 @@ def parse_answer(text: str, question: Question) -> Answer:
         if question.optional:
             return None
         raise ValueError("This must not be empty.")
-    if question.path in (DEVICE, PRESET):
+    if question.path in UNWRITTEN:
         return text
     if question.optional and text == NOTHING:
         return None

@@ -29,10 +29,11 @@ from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine, first_fitting
 from fastdraft_app.wizard.answers import Answers
-from fastdraft_app.wizard.facts import facts
+from fastdraft_app.wizard.facts import facts, measures
 from fastdraft_app.wizard.looks import Looks, look_of, models_here, sampled_sources
 from fastdraft_app.wizard.page import WizardPage, Words, sample_lines
-from fastdraft_app.wizard.questions import PRESET, QUESTIONS, STEPS, Question
+from fastdraft_app.wizard.proposal import propose
+from fastdraft_app.wizard.questions import PRESET, PURPOSE, QUESTIONS, STEPS, TIME, Question
 from fastdraft_app.wizard.source_dialog import Chosen, SourceScreen
 from fastdraft_app.wizard.sources import MIXTURES, put, take_off
 from fastdraft_app.wizard.turns import Turns
@@ -79,9 +80,11 @@ class WizardScreen(Screen[None]):
             super().__init__()
             self.models = models
 
-    def __init__(self, client: JobsClient, *, ascii_only: bool) -> None:
+    def __init__(self, client: JobsClient, *, target: str, ascii_only: bool) -> None:
+        """``target`` is what the questions begin with where nobody has answered any."""
         super().__init__()
-        self.answers = Answers.kept()
+        self._target = target
+        self.answers = Answers.kept(target)
         self.step = 0
         self.turns = Turns(self._settle)
         self.looks = Looks()
@@ -167,7 +170,7 @@ class WizardScreen(Screen[None]):
     def _tell(self) -> None:
         """What is wrong with the answers of this page, and what is known of them."""
         lines = facts(self.step, self.answers, self.looks.known)
-        self.page.tell(self._problem)
+        self.page.tell(self._problem, self.answers.why)
         self.page.show_facts(lines, self.answers.whole_problem(STEPS[self.step]))
 
     def _problem(self, question: Question) -> str:
@@ -202,6 +205,8 @@ class WizardScreen(Screen[None]):
         self.answers.set(question, text)
         if question.path == "target":
             self._find_models()
+        if question.path in (TIME, PURPOSE):
+            self._propose()
         self._keep_soon()
         for one in STEPS[self.step].questions:
             # A preset changes the others, and they may leave it; another target has another code.
@@ -238,7 +243,10 @@ class WizardScreen(Screen[None]):
 
     async def _take(self, answers: Answers) -> None:
         self.answers, self.step = answers, 0
+        self._propose()
         await self.show_page()
+        if self.answers.wants_proposal:
+            self._find_models()
 
     # --- dialogs ------------------------------------------------------------------------------
 
@@ -269,7 +277,7 @@ class WizardScreen(Screen[None]):
     async def _defaults(self, agreed: bool) -> None:
         if agreed:
             Answers.forget()
-            await self._take(Answers.fresh())
+            await self._take(Answers.fresh(self._target))
 
     async def action_pick_target(self) -> None:
         """Choose among the models of this machine."""
@@ -335,6 +343,24 @@ class WizardScreen(Screen[None]):
     def _take_models(self, event: ModelsFound) -> None:
         self.looks.known.models = event.models
         self._tell()
+        if self.answers.wants_proposal and measures(self.answers, self.looks.known) is not None:
+            self._propose_in_turn()
+
+    @work(exclusive=True, group="propose")
+    async def _propose_in_turn(self) -> None:
+        """What this page says is taken first, and then replaced by what follows."""
+        async with self.turns.take():
+            if self._propose():
+                await self.show_page()
+
+    def _propose(self) -> bool:
+        """Have shape, budgets and sources follow from target, time and purpose, once the target is known; whether they did."""
+        known = measures(self.answers, self.looks.known)
+        if known is None or not self.answers.wants_proposal:
+            return False
+        _, time, purpose = self.answers.asked
+        self.answers.take(propose(self.answers.base, known, time, purpose))
+        return True
 
     @work(exclusive=True, group="devices", exit_on_error=False)
     async def _find_devices(self) -> None:

@@ -9,14 +9,83 @@ draft in a few passes, holds the acceptance of every gamma (``surface.py``), wit
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
+from fastdraft_core.decoding.cascade import Cascade
+from fastdraft_core.decoding.drafters import Draft, Method
+from fastdraft_core.decoding.ngrams import Ngrams
 from fastdraft_core.decoding.sampling import Sampling, process
+from fastdraft_core.decoding.shared_tokens import SharedTokens
 from fastdraft_core.runtimes.base import Runtime
 
 #: Tokens a pass: logits of a large vocabulary would otherwise fill the memory.
 _CHUNK = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What would become of tokens drafted along one text, at each place after its first token.
+
+    ``chances`` are of the token drafted there, after the text so far, being accepted. ``reach`` is how many tokens a block that
+    begins there drafts at most, absent where it is any number.
+    """
+
+    chances: list[float]
+    reach: list[int] | None = None
+
+
+def fate(
+    draft: Draft,
+    likely: Sequence[float] | None,
+    prompt: Sequence[int],
+    text: Sequence[int],
+    sampling: Sampling,
+    most: int,
+) -> Fate:
+    """The fate of ``draft`` along ``text``, in blocks of at most ``most`` tokens.
+
+    ``likely`` are the target's own probabilities of the text's tokens; None when greedy, where all are 1.
+    """
+    if isinstance(draft, Ngrams):
+        return _looked_up(draft, prompt, text, sampling, most)
+    if isinstance(draft, SharedTokens):
+        found = _retokenized(draft, prompt, text, sampling)
+        return Fate(chances(likely or [1.0] * len(found), found))
+    # A cascade drafts with the law of its model.
+    model = draft.model if isinstance(draft, Cascade) else draft
+    assert not isinstance(model, Method)
+    found = probabilities(model, prompt, text, sampling)
+    return Fate(chances(likely or [1.0] * len(found), found))
+
+
+def _retokenized(draft: SharedTokens, prompt: Sequence[int], text: Sequence[int], sampling: Sampling) -> list[float]:
+    """What the draft gives each token, after the text before it in tokens of its own.
+
+    Inside a block it reads the tokens that it drafted, which may be cut otherwise; that is not in these figures.
+    """
+    drafter, stream = draft.drafter(), torch.Generator()
+    drafter.start(list(prompt))
+    found = []
+    for place in range(1, len(text)):
+        drafter.propose([*prompt, *text[:place]], 1, Sampling(), stream)
+        logits = torch.stack(drafter.logits)
+        given = logits.argmax(-1) == text[place] if sampling.greedy else process(logits, sampling)[:, text[place]]
+        found.append(float(given))
+    return found
+
+
+def _looked_up(draft: Ngrams, prompt: Sequence[int], text: Sequence[int], sampling: Sampling, most: int) -> Fate:
+    """What is certain to be proposed is accepted where it is the text. Phrases of rejected blocks, which no text tells of, are left out."""
+    drafter, stream = draft.drafter(), torch.Generator()
+    drafter.start(list(prompt))
+    found, reach = [], []
+    for place in range(1, len(text)):
+        proposed, _ = drafter.propose([*prompt, *text[:place]], most, sampling, stream)
+        found.append(float(proposed[:1] == [text[place]]))
+        reach.append(len(proposed))
+    return Fate(found, reach)
 
 
 def probabilities(runtime: Runtime, prompt: Sequence[int], text: Sequence[int], sampling: Sampling) -> list[float]:

@@ -19,12 +19,13 @@ from dataclasses import dataclass, replace
 import torch
 
 from fastdraft_core.decoding.drafters import Drafter
+from fastdraft_core.decoding.ngrams import point_masses
 from fastdraft_core.decoding.records import Pass, Request
-from fastdraft_core.decoding.sampling import Sampling
+from fastdraft_core.decoding.sampling import Sampling, Verdict
 from fastdraft_core.decoding.speculative import speculative
 from fastdraft_core.decoding.totals import block_efficiency
 from fastdraft_core.engine.pair import Pair
-from fastdraft_core.metrics import predicted_speedup
+from fastdraft_core.runtimes.base import Kept
 
 #: Blocks of each length that a mean needs.
 _BLOCKS = 8
@@ -56,10 +57,14 @@ class Costs:
 
 
 class PacedDrafter:
-    """A drafter that proposes as many tokens as ``lengths`` says next, at most what it is asked for."""
+    """A drafter that proposes as many tokens as ``lengths`` says next, at most what it is asked for.
 
-    def __init__(self, inner: Drafter, lengths: Iterator[int]) -> None:
+    Where the drafter inside has fewer, its block is filled up with the text's last token, so that every length is timed.
+    """
+
+    def __init__(self, inner: Drafter, lengths: Iterator[int], vocab_size: int) -> None:
         self._inner = inner
+        self._vocab_size = vocab_size
         self._lengths = lengths
         self.logits: list[torch.Tensor] = []
 
@@ -68,10 +73,19 @@ class PacedDrafter:
         """As the drafter inside."""
         return self._inner.skipped
 
+    @property
+    def kept(self) -> Kept:
+        """As the drafter inside."""
+        return self._inner.kept
+
     def prepare(self, gamma: int, sampling: Sampling) -> None:
         """For every length up to ``gamma``."""
         for length in range(1, gamma + 1):
             self._inner.prepare(length, sampling)
+
+    def reading(self, ids: list[int]) -> Iterator[int]:
+        """As the drafter inside."""
+        return self._inner.reading(ids)
 
     def start(self, ids: list[int]) -> None:
         """Read a new prompt."""
@@ -81,11 +95,28 @@ class PacedDrafter:
         self, ids: list[int], gamma: int, sampling: Sampling, stream: torch.Generator
     ) -> tuple[list[int], torch.Tensor | None]:
         """As the drafter inside, for the next length."""
-        return self._inner.propose(ids, min(gamma, next(self._lengths)), sampling, stream)
+        length = min(gamma, next(self._lengths))
+        drafted, q = self._inner.propose(ids, length, sampling, stream)
+        missing = length - len(drafted)
+        if not missing:
+            return drafted, q
+        filled = [ids[-1]] * missing
+        if sampling.greedy:
+            return drafted + filled, None
+        certain = point_masses(filled, self._vocab_size)
+        return drafted + filled, certain if q is None else torch.cat([q, certain.to(q.device)])
+
+    def learn(self, ids: list[int], drafted: list[int], verdict: Verdict, logits: torch.Tensor) -> None:
+        """As the drafter inside."""
+        self._inner.learn(ids, drafted, verdict, logits)
 
     def keep(self, length: int) -> None:
         """Forget what was read past the first ``length`` tokens."""
         self._inner.keep(length)
+
+    def why_steps(self, gamma: int, sampling: Sampling) -> str:
+        """As the drafter inside."""
+        return self._inner.why_steps(gamma, sampling)
 
 
 class Probe:
@@ -107,7 +138,7 @@ class Probe:
 
     def run(self, request: Request) -> list[int]:
         """Decode ``request`` once, changing the block length on the way. Returns the text."""
-        drafter = PacedDrafter(self._pair.drafter(), self._lengths)
+        drafter = PacedDrafter(self._pair.drafter(), self._lengths, self._pair.target.vocab_size)
         records = list(speculative(self._pair.target, drafter, request, self._max_gamma))
         before = -1
         for block in (record for record in records if isinstance(record, Pass)):
@@ -171,26 +202,38 @@ def _seconds(block: Pass) -> float:
     return block.draft_seconds + block.verify_seconds
 
 
-def _mean(seconds: Sequence[float]) -> float:
-    """Their mean without those that were held up."""
+def steady(seconds: Sequence[float]) -> list[float]:
+    """Those that nothing else held up."""
     limit = _HELD_UP * statistics.median(seconds)
-    return statistics.fmean(value for value in seconds if value <= limit)
+    return [value for value in seconds if value <= limit]
+
+
+def _mean(seconds: Sequence[float]) -> float:
+    return statistics.fmean(steady(seconds))
 
 
 def measure_costs(pair: Pair, requests: Sequence[Request], max_gamma: int) -> Costs:
-    """The costs of a pair on ``requests``: run in turn, both modes, until they are precise, or known and time is up."""
+    """The costs of a pair on ``requests``."""
+    return probed(pair, requests, max_gamma, _SECONDS).costs()
+
+
+def probed(pair: Pair, requests: Sequence[Request], max_gamma: int, seconds: float) -> Probe:
+    """A probe of a pair on ``requests``: run in turn, both modes, until it is precise, or knows enough and ``seconds`` are up."""
     pair.warm_up("ar", requests[0], 0)
     pair.warm_up("sd", requests[0], max_gamma)
     probe, begin = Probe(pair, max_gamma), time.monotonic()
     for request in itertools.islice(itertools.cycle(requests), _ROUNDS * len(requests)):
         probe.baseline += [r for r in pair.decode("ar", request, 0) if isinstance(r, Pass)]
         probe.run(request)
-        if probe.precise or (probe.enough and time.monotonic() - begin > _SECONDS):
+        if probe.precise or (probe.enough and time.monotonic() - begin > seconds):
             break
-    return probe.costs()
+    return probe
 
 
-def predict(passes: Sequence[Pass], costs: Costs, gamma: int) -> float:
-    """The predicted speed-up of measured passes: their tau and overhead with the measured costs."""
+def predict(passes: Sequence[Pass], costs: Costs) -> float:
+    """The predicted speed-up of measured passes: their tau and overhead with the measured costs of what each drafted."""
     overhead = sum(p.overhead_seconds for p in passes) / len(passes) / costs.step_seconds
-    return predicted_speedup(block_efficiency(passes), gamma, costs.draft[gamma - 1], costs.verify[gamma], overhead)
+    widths = [len(p.drafted) for p in passes]
+    drafting = statistics.fmean(width * costs.draft[width - 1] if width else 0.0 for width in widths)
+    verify = statistics.fmean(costs.verify[width] for width in widths)
+    return block_efficiency(passes) / (verify + drafting + overhead)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from fastdraft_core.engine.load_options import LoadOptions
-from fastdraft_core.engine.pair import Pair, check_vocabularies, load_draft, load_pair
+from fastdraft_core.engine.pair import Pair, load_pair, with_draft
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.models.catalog import DEMO, demo_drafts
+from fastdraft_core.models.catalog import bundled_drafts
+from fastdraft_core.models.draft_spec import model_of, parse_draft
 
 Lineup = dict[str, Pair]
 """By the draft's name; all pairs have the same target in memory."""
@@ -17,12 +18,12 @@ _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 1.0, "int4": 
 
 
 def choose_drafts(target: str, asked: Sequence[str]) -> list[str]:
-    """The drafts that were asked for, or all bundled ones for the bundled target.
+    """The drafts that were asked for, or all bundled ones of the target.
 
     Raises:
         FastdraftError: there are none, or one is named twice.
     """
-    drafts = list(asked) or (demo_drafts() if target == DEMO else [])
+    drafts = list(asked) or bundled_drafts(target)
     if not drafts:
         raise FastdraftError("A sweep needs at least one draft: add --draft, once for each.")
     if len(set(drafts)) < len(drafts):
@@ -33,13 +34,13 @@ def choose_drafts(target: str, asked: Sequence[str]) -> list[str]:
 def load_lineup(
     target: str, drafts: Sequence[str], options: LoadOptions, report: Callable[[str], None] = lambda step: None
 ) -> Lineup:
-    """Load the target once and every draft beside it.
+    """Load the target once and every draft beside it, the first one of a model with it: that one chooses the runtime.
 
     Raises:
         FastdraftError: a model cannot be loaded, or a draft's vocabulary is not the target's.
     """
-    first = load_pair(target, drafts[0], options, report)
-    lineup = {drafts[0]: first}
+    lead = next((name for name in drafts if model_of(parse_draft(name))), drafts[0])
+    first = load_pair(target, lead, options, report)
     alone = replace(
         options,
         runtime=first.runtime,
@@ -48,16 +49,7 @@ def load_lineup(
         weights=options.draft_weights,
         draft_weights="",
     )
-    for name in drafts[1:]:
-        draft, tokenizer = load_draft(name, alone, report)
-        check_vocabularies(first.tokenizer.get_vocab(), tokenizer.get_vocab(), target, name)
-        if draft.vocab_size != first.target.vocab_size:
-            raise FastdraftError(
-                f"{target} scores {first.target.vocab_size} ids and {name} {draft.vocab_size}; a draft must know "
-                "every id of its target."
-            )
-        lineup[name] = replace(first, draft=draft)
-    return lineup
+    return {name: first if name == lead else with_draft(first, target, name, alone, report) for name in drafts}
 
 
 def more_memory(pair: Pair, tokens: int) -> int:

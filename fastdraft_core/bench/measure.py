@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fastdraft_core.bench.costs import Costs, measure_costs, predict
 from fastdraft_core.bench.interval import bootstrap
 from fastdraft_core.bench.tasks import Prompt
-from fastdraft_core.decoding.records import Pass, Request
+from fastdraft_core.decoding.records import TOKEN, Pass, Request
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.totals import run_totals
 from fastdraft_core.engine.pair import Pair
@@ -68,13 +68,21 @@ def measure(
     repeats: int,
     seed: int,
     ignore_stop: bool = False,
+    verification: str = TOKEN,
 ) -> Iterator[Sample]:
     """Run every prompt with every gamma and autoregressively, in turn, ``repeats`` times after a warm-up.
 
     A text ends where the model ends it, at most after ``length`` tokens; with ``ignore_stop`` all have that many.
     """
     requests = [
-        pair.request(p.text, max_new_tokens=length, sampling=sampling, seed=seed + i, ignore_stops=ignore_stop)
+        pair.request(
+            p.text,
+            max_new_tokens=length,
+            sampling=sampling,
+            seed=seed + i,
+            ignore_stops=ignore_stop,
+            verification=verification,
+        )
         for i, p in enumerate(prompts)
     ]
     for gamma in (0, *gammas):
@@ -149,7 +157,7 @@ def _point(pair: Pair, samples: Sequence[Sample], gamma: int, costs: Costs, samp
         high=high,
         acceptance=metrics.acceptance,
         tau=metrics.tau,
-        predicted=predict(passes, costs, gamma) if gamma else 1.0,
+        predicted=predict(passes, costs) if gamma else 1.0,
         metrics=metrics,
         fallback=why_fallback(pair, gamma, sampling),
     )

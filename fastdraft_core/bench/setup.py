@@ -11,12 +11,13 @@ import msgspec
 
 from fastdraft_core.bench.drafts import Lineup
 from fastdraft_core.bench.tasks import Task, file_task, load_tasks
+from fastdraft_core.decoding.records import TOKEN
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import SweepStarted
 from fastdraft_core.machine.bandwidth import measured_peak_bandwidth
 from fastdraft_core.machine.devices import machine_card
-from fastdraft_core.models.identity import model_hash
+from fastdraft_core.models.identity import draft_hash, model_hash
 from fastdraft_core.results.store import SCHEMA, new_name
 
 #: Of the machine's card, what figures depend on.
@@ -35,6 +36,7 @@ class Settings:
     budget: float
     seed: int
     ignore_stop: bool = False
+    verification: str = TOKEN
 
 
 def new_plan(
@@ -53,7 +55,7 @@ def new_plan(
         machine=msgspec.to_builtins(machine),
         target=target,
         drafts=[p.draft.card for p in lineup.values() if p.draft is not None],
-        hashes={name: model_hash(name) for name in (target.name, *lineup)},
+        hashes=hashes_of(target.name, list(lineup)),
         # Whose code may run is asked anew every time.
         load={key: value for key, value in asdict(load).items() if key != "trust_remote_code"}
         | {"runtime": pair.runtime, "threads": pair.threads},
@@ -69,9 +71,15 @@ def new_plan(
         budget=settings.budget,
         seed=settings.seed,
         ignore_stop=settings.ignore_stop,
+        verification=settings.verification,
         peak_bandwidth=(peak.single_thread if pair.threads == 1 else peak.all_threads) if peak else None,
         last_level_cache=machine.last_level_cache,
     )
+
+
+def hashes_of(target: str, drafts: Sequence[str]) -> dict[str, str]:
+    """What names mean now, by digest."""
+    return {target: model_hash(target), **{name: draft_hash(name, target) for name in drafts}}
 
 
 def tasks_of(plan: SweepStarted) -> list[Task]:
@@ -96,7 +104,8 @@ def check_same(plan: SweepStarted, lineup: Lineup, tasks: Sequence[Task]) -> Non
         FastdraftError: something changed; figures of both would not belong together.
     """
     pair = next(iter(lineup.values()))
-    changed = [name for name, digest in plan.hashes.items() if model_hash(name) != digest]
+    now_hashed = hashes_of(plan.target.name, [card.name for card in plan.drafts])
+    changed = [name for name, digest in plan.hashes.items() if now_hashed[name] != digest]
     cards = {card.name: card for card in plan.tasks}
     changed += [f"the prompts of {t.name}" for t in tasks if t.card(pair).digest != cards[t.name].digest]
     here = msgspec.to_builtins(machine_card())

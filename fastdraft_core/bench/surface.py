@@ -8,6 +8,7 @@ exactly: a block that begins at s ends after its first refused token or after it
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -51,19 +52,22 @@ class Blocks:
         return [a / blocks if blocks else 0.0 for a, blocks in zip(self.accepted, reaching, strict=True)]
 
 
-def expected_blocks(texts: Iterable[Sequence[float]], gamma: int) -> Blocks:
+def expected_blocks(
+    texts: Iterable[Sequence[float]], gamma: int, reaches: Iterable[Sequence[int]] | None = None
+) -> Blocks:
     """Blocks of at most ``gamma`` drafted tokens along ``texts``: chances of acceptance, one a token after the first.
 
-    A block drafts no more than what is left but one, as decoding does (pitfall 12).
+    A block drafts no more than what is left but one, as decoding does (pitfall 12), and no more than ``reaches`` says of the place
+    where it begins, for a draft that does not always know how to go on.
     """
     by_width, accepted, tokens = [0.0] * (gamma + 1), [0.0] * gamma, 0
-    for text in texts:
+    for text, reach in zip(texts, itertools.repeat(None) if reaches is None else reaches, strict=False):
         tokens += len(text)
         # The expected number of blocks that begin at each position.
         begins = [1.0, *[0.0] * len(text)]
         for start in range(len(text)):
             alive = begins[start]
-            width = min(gamma, len(text) - start - 1)
+            width = min(gamma, len(text) - start - 1, gamma if reach is None else reach[start])
             by_width[width] += alive
             for position in range(width):
                 kept = alive * text[start + position]
@@ -75,13 +79,20 @@ def expected_blocks(texts: Iterable[Sequence[float]], gamma: int) -> Blocks:
 
 
 def predicted(
-    texts: Sequence[Sequence[float]], costs: Costs, *, draft: str, gamma: int, temperature: float, task: str
+    texts: Sequence[Sequence[float]],
+    costs: Costs,
+    *,
+    draft: str,
+    gamma: int,
+    temperature: float,
+    task: str,
+    reaches: Sequence[Sequence[int]] | None = None,
 ) -> PointPredicted:
     """Tokens over what their expected blocks cost: tau / (v(gamma + 1) + gamma·c + overhead).
 
     Shorter last blocks are in it, and in the overhead what the first block of a text takes more.
     """
-    blocks = expected_blocks(texts, gamma)
+    blocks = expected_blocks(texts, gamma, reaches)
     verify = sum(n * costs.verify[width] for width, n in enumerate(blocks.by_width)) / blocks.count
     drafted = blocks.drafted / blocks.count
     drafting = (

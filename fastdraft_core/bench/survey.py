@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from fastdraft_core.bench.acceptance import chances, probabilities
+from fastdraft_core.bench.acceptance import Fate, fate, probabilities
 from fastdraft_core.bench.costs import Probe
 from fastdraft_core.bench.drafts import Lineup
 from fastdraft_core.bench.surface import predicted
@@ -115,14 +115,23 @@ class Survey:
                 first=costs.first,
             )
             fates = [self._fate(name, number, likely[number] if likely else None) for number in numbers]
-            fates = [fate for fate in fates if fate]
+            fates = [found for found in fates if found.chances]
             if not fates:
                 raise FastdraftError(
                     f"{self._pair.target.card.name} ends every text of {task} with its first token, so there is nothing to measure. Give "
                     "other prompts, or --ignore-stop."
                 )
+            reaches = [found.reach for found in fates if found.reach is not None]
             for gamma in self._gammas:
-                yield predicted(fates, costs, draft=name, gamma=gamma, temperature=temperature, task=task)
+                yield predicted(
+                    [found.chances for found in fates],
+                    costs,
+                    draft=name,
+                    gamma=gamma,
+                    temperature=temperature,
+                    task=task,
+                    reaches=reaches or None,
+                )
 
     def _read_from(self, text: list[int], number: int) -> list[int]:
         """The text of prompt ``number`` that tells a draft's fate: greedy, the one that speculative decoding wrote, if whole.
@@ -139,9 +148,9 @@ class Survey:
         text = cut(self._emitted[number], self._group.requests[number].stops)
         return probabilities(self._pair.target, prompt, text, self._group.sampling)
 
-    def _fate(self, name: str, number: int, likely: list[float] | None) -> list[float]:
-        """A draft's chances of acceptance along one text; ``likely`` are the target's for its tokens, all 1 when greedy."""
+    def _fate(self, name: str, number: int, likely: list[float] | None) -> Fate:
+        """A draft's fate along one text; ``likely`` are the target's chances for its tokens, all 1 when greedy."""
         draft, text = self._lineup[name].draft, self._written[name, number]
         assert draft is not None
-        found = probabilities(draft, self._group.requests[number].prompt, text, self._group.sampling)
-        return chances(likely or [1.0] * len(found), found)
+        prompt, most = self._group.requests[number].prompt, max(self._gammas)
+        return fate(draft, likely, prompt, text, self._group.sampling, most)

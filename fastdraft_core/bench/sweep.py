@@ -283,6 +283,7 @@ class _Sweep:
                 seed=self._plan.seed + number,
                 chat=task.chat,
                 ignore_stops=self._plan.ignore_stop,
+                verification=self._plan.verification,
             )
             for number, text in enumerate(task.texts)
         ]

@@ -91,7 +91,7 @@ class Tally:
         metrics = figures(pooled([t.speculative for t in self.turns]), cost)
         baseline = figures(pooled([t.baseline for t in self.turns]), cost)
         split = block_cost(baseline, metrics)
-        assert split is not None, "a speculative run drafts something"
+        assert split is not None, "both modes were timed"
         times = self.times()
         low, high = bootstrap(times, lambda t: t.prompt, pooled_speedup) or (None, None)
         return PointMeasured(

@@ -67,6 +67,7 @@ def _use(result: Result, setting: Setting) -> list[str]:
     words = [
         f"Use draft {setting.draft} with gamma {setting.gamma}: {', '.join(figures)}, {memory:.0f} MB more memory."
     ]
+    words += [_against_the_next(result, point) for point in points]
     for point in points:
         label = result.label(point.task, point.temperature)
         other = _best_of(result, point)
@@ -79,6 +80,31 @@ def _use(result: Result, setting: Setting) -> list[str]:
         elif point.low <= 1:
             words.append(f"On {label} it may be no gain: the interval includes 1.")
     return words
+
+
+def _against_the_next(result: Result, point: PointMeasured) -> str:
+    """Why this way to draft and not the next best one, in what was measured of a block; empty where there is no other."""
+    others = [
+        p
+        for p in result.measured.values()
+        if (p.task, p.temperature) == (point.task, point.temperature) and p.draft != point.draft
+    ]
+    if not others:
+        return ""
+    following = max(others, key=lambda p: p.speedup)
+    return (
+        f"On {result.label(point.task, point.temperature)} a block of {point.draft} gives {_block(point)}; one of "
+        f"{following.draft}, at its best with gamma {following.gamma}, {_block(following)}."
+    )
+
+
+def _block(point: PointMeasured) -> str:
+    """What a mean block gives and costs."""
+    cost = point.cost
+    return (
+        f"{point.metrics.tau:.2f} tokens for {cost.total:.2f} steps ({point.metrics.acceptance:.0%} of {cost.drafted:.1f} drafted "
+        f"accepted, c {cost.draft:.3f}, v {cost.verify:.2f})"
+    )
 
 
 def _best_of(result: Result, point: PointMeasured) -> PointMeasured:

@@ -80,6 +80,8 @@ def main() -> None:
         sys.exit(1)
     from fastdraft_core.cli import (  # noqa: F401 - they register themselves
         bench,
+        chat,
+        design,
         doctor,
         download,
         export,

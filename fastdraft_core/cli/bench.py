@@ -29,6 +29,7 @@ def bench(
     temperature: options.Temperature = 0.0,
     top_k: options.TopK = 0,
     top_p: options.TopP = 1.0,
+    verification: options.Verification = "token",
     length: Annotated[int, typer.Option(min=8, help="New tokens of every run, at most.")] = 128,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds over all prompts.")] = 3,
     task: options.Task = "",
@@ -49,18 +50,31 @@ def bench(
     pair = options.load_pair(target, draft, load)
     sampling = Sampling(temperature, top_k, top_p)
     costs = costs_at(pair, prompts, wanted, length, sampling)
-    runs = measure(pair, prompts, wanted, sampling, length=length, repeats=repeats, seed=seed, ignore_stop=ignore_stop)
+    runs = measure(
+        pair,
+        prompts,
+        wanted,
+        sampling,
+        length=length,
+        repeats=repeats,
+        seed=seed,
+        ignore_stop=ignore_stop,
+        verification=verification,
+    )
     total = len(prompts) * (len(wanted) + 1) * repeats
     samples = list(track(runs, "measuring", total=total, console=talk, transient=True))
     found = points(pair, samples, costs, sampling)
     upto = "" if ignore_stop else "up to "
-    _print_table(pair, found, f"{upto}{length} tokens, T {temperature:g}", len(prompts), repeats)
+    _print_table(
+        pair, found, f"{upto}{length} tokens, T {temperature:g}, {verification} verification", len(prompts), repeats
+    )
     settings = {
         "command": shlex.join(["fastdraft", *sys.argv[1:]]),
         "length": length,
         "repeats": repeats,
         "prompts": len(prompts),
         "sampling": sampling,
+        "verification": verification,
         "seed": seed,
         "ignore_stop": ignore_stop,
     }
@@ -96,8 +110,9 @@ def _print_table(pair: Pair, found: list[Point], test: str, prompts: int, repeat
     assert pair.draft is not None
     card, draft = pair.target.card, pair.draft.card
     print(f"target {card.name} · {card.architecture} · {card.parameters / 1e6:.2f} M · {in_bytes(card.weight_bytes)}")
+    size = f"{draft.parameters / 1e6:.2f} M · {in_bytes(draft.weight_bytes)}" if draft.is_model else "no model"
     print(
-        f"draft  {draft.name} · {draft.architecture} · {draft.parameters / 1e6:.2f} M · {in_bytes(draft.weight_bytes)}"
+        f"draft  {draft.name} · {draft.architecture} · {size}"
         f"{f' · scores {draft.draft_vocab:,} of {draft.vocab_size:,} ids' if draft.draft_vocab else ''}"
     )
     print(

@@ -24,18 +24,24 @@ def export(
     ],
     output: Annotated[Path, typer.Option(help="Folder to write; it must be new or empty.", show_default=False)],
     to: Annotated[
-        str, typer.Option(help="openvino: an IR for OpenVINO GenAI; hf: safetensors for transformers and vLLM.")
+        str,
+        typer.Option(
+            help="openvino: an IR for OpenVINO GenAI; hf: safetensors for transformers and vLLM; gguf: a file for llama.cpp, "
+            "LM Studio and Ollama."
+        ),
     ] = "openvino",
     weights: Annotated[
         str,
         typer.Option(
-            help="original, bf16, f16; openvino also int8, int8_sym, int4, int4:128:0.8 (group size, share of layers). "
-            "Default: int8 for openvino, original for hf."
+            help="original, bf16, f16; openvino also int8, int8_sym, int4, int4:128:0.8 (group size, share of layers); gguf: f16, "
+            "q8_0, q4_0, q4_1. Default: int8 for openvino, original for hf, q8_0 for gguf."
         ),
     ] = "",
     target: Annotated[
         str,
-        typer.Option(help="The draft's target: the draft gets as many logits. Bundled drafts know theirs."),
+        typer.Option(
+            help="The draft's target: the draft gets as many logits and, as GGUF, its tokenizer. Bundled drafts know theirs."
+        ),
     ] = "",
     bench: Annotated[
         Path | None, typer.Option(help="Output of fastdraft bench with this model, for the model card.")
@@ -51,7 +57,7 @@ def export(
     trust: options.Trust = False,
     json: options.Json = False,
 ) -> None:
-    """Write a model for OpenVINO GenAI, transformers or vLLM, with a model card that says how to use it there."""
+    """Write a model for OpenVINO GenAI, transformers, vLLM or llama.cpp, with a model card that says how to use it there."""
     from fastdraft_core.export.formats import ExportOptions
     from fastdraft_core.export.push import check_push
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,10 +12,11 @@ import typer
 from fastdraft_core.cli import app, options, print_json, talk
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import Block, Event, FirstToken, RunFinished
-from fastdraft_core.formatting import safe
+from fastdraft_core.events import Block, Event, FirstToken, RunFinished, Token
+from fastdraft_core.formatting import context_room, percent, safe
 
 if TYPE_CHECKING:
+    from fastdraft_core.decoding.records import Request
     from fastdraft_core.engine.pair import Pair
 
 DEFAULT_PROMPT = "def quicksort(items):\n"
@@ -30,18 +30,12 @@ def generate(
     prompt: Annotated[str, typer.Option(help="Text to continue.")] = DEFAULT_PROMPT,
     prompt_file: Annotated[Path | None, typer.Option(help="Read the prompt from a file; - is stdin.")] = None,
     mode: Annotated[str, typer.Option(help="ar: autoregressive; sd: speculative; default: sd with a draft.")] = "",
-    gamma: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Drafted tokens a block; default: the best of a kept sweep of this pair, else 4.",
-            show_default=False,
-        ),
-    ] = None,
+    gamma: options.Gamma = None,
     length: options.Length = 128,
     temperature: options.Temperature = 0.0,
     top_k: options.TopK = 0,
     top_p: options.TopP = 1.0,
+    verification: options.Verification = "token",
     seed: options.Seed = 1,
     chat: Annotated[
         bool | None, typer.Option("--chat/--no-chat", help="Use the chat template; default: if there is one.")
@@ -62,38 +56,44 @@ def generate(
     text = read_prompt(prompt_file) if prompt_file else prompt
     pair = options.load_pair(target, draft if mode == "sd" else "", load)
     sampling = Sampling(temperature, top_k, top_p)
-    request = pair.request(text, max_new_tokens=length, sampling=sampling, seed=seed, chat=chat)
+    request = pair.request(
+        text, max_new_tokens=length, sampling=sampling, seed=seed, chat=chat, verification=verification
+    )
     # Before the text, which nothing may interrupt.
-    gamma = gamma or (_calibrated(target, draft, temperature, load) if mode == "sd" else USUAL_GAMMA)
+    gamma = gamma or (options.calibrated_gamma(target, draft, temperature, load) if mode == "sd" else USUAL_GAMMA)
+    if words := context_room(len(request.prompt), length, pair.target.context_length):
+        talk.print(words)
+    _read_prompt(pair, mode, request, json=json)
     if not json:
         _write(text)
-    for event in pair.events(mode, text, request, gamma):
+    for event in pair.events(mode, pair.given(text, chat=chat), request, gamma):
         if json:
             print_json(event)
         else:
-            _write("".join(_texts(event)))
+            _write("".join(token.text for token in kept_tokens(event)))
         if isinstance(event, RunFinished):
             _write("" if json else "\n")
             talk.print(_figures(event, pair))
 
 
-def _calibrated(target: str, draft: str, temperature: float, load: LoadOptions) -> int:
-    from fastdraft_core.machine.cpu import cpu_name
-    from fastdraft_core.models.catalog import lasting
-    from fastdraft_core.results.advice import calibrated_gamma
+def _read_prompt(pair: Pair, mode: str, request: Request, *, json: bool) -> None:
+    """Read a long prompt, and say how far that is while it takes."""
+    if json:
+        for progress in pair.read_prompt(mode, request):
+            print_json(progress)
+        return
+    with talk.status("reading the prompt") as status:
+        for progress in pair.read_prompt(mode, request):
+            status.update(f"{progress.what}: {percent(progress.done / progress.total)}")
 
-    found = calibrated_gamma(lasting(target), lasting(draft), temperature, cpu_name(), asdict(load))
-    if found.words:
-        talk.print(found.words)
-    return found.gamma
 
-
-def _texts(event: Event) -> list[str]:
+def kept_tokens(event: Event) -> list[Token]:
+    """The tokens that ``event`` adds to the text."""
     if isinstance(event, FirstToken):
-        return [event.token.text]
+        return [event.token]
     if isinstance(event, Block):
-        kept = [t.text for t in event.drafted if t.state == "accepted"]
-        return kept + ([event.extra.text] if event.extra else [])
+        kept = [token for token in event.drafted if token.state == "accepted"]
+        return kept + ([event.extra] if event.extra else [])
     return []
 
 

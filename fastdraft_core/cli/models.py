@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -148,7 +149,7 @@ def convert(
     from fastdraft_core.models.local_models import export_folder, find_model
 
     model = find_model(name, _shelf(checkpoints=True))
-    output = export_folder(model.name, weights)
+    output = export_folder(model.name, f"{weights}-ov")
     output.parent.mkdir(parents=True, exist_ok=True)
     write(model.name, output, ExportOptions("openvino", weights, target, trust_remote_code=trust), json=json)
 
@@ -198,7 +199,7 @@ def _data(model: ShelfModel) -> dict[str, Any]:
     }
 
 
-def _print_table(titles: tuple[str, ...], rows: list[tuple[str, ...]], numbers: int = 0) -> None:
+def _print_table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: int = 0) -> None:
     """``rows`` under ``titles``, the last ``numbers`` columns to the right. Nothing is cut: a name is there to be typed."""
     from rich.cells import cell_len
 

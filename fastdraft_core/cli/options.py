@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +19,7 @@ from fastdraft_core.errors import FastdraftError
 if TYPE_CHECKING:
     from fastdraft_core.bench.tasks import Prompt
     from fastdraft_core.engine.pair import Pair
+    from fastdraft_core.events import ModelCard
     from fastdraft_core.training.recipe import Recipe
 
 Target = Annotated[
@@ -24,13 +28,26 @@ Target = Annotated[
 Draft = Annotated[
     str,
     typer.Option(
-        help="Draft: demo:XS, demo:S, demo:M, a model folder, a .gguf file, ollama:NAME or a hub id; @vocab=N behind it scores N ids alone."
+        help="Draft: demo:XS, demo:S, demo:M, a model folder, a .gguf file, ollama:NAME or a hub id; @vocab=N behind it scores N ids alone. "
+        "Without a draft model: ngram:2-4, what followed the longest repeated suffix of 2 to 4 tokens."
     ),
 ]
 Temperature = Annotated[float, typer.Option(min=0.0, help="Sampling temperature; 0 is greedy.")]
 TopK = Annotated[int, typer.Option(min=0, help="Keep the k most probable tokens; 0 keeps all.")]
 TopP = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="Keep the smallest set with this probability; 1 keeps all.")
+]
+Gamma = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Drafted tokens a block; default: the best of a kept sweep of this pair, else 4.",
+        show_default=False,
+    ),
+]
+Verification = Annotated[
+    str,
+    typer.Option(help="How sampled blocks are judged: token by token, or the whole block at once (keeps no fewer)."),
 ]
 Seed = Annotated[int, typer.Option(help="Fixes every random number.")]
 Length = Annotated[int, typer.Option(min=1, help="New tokens.")]
@@ -64,6 +81,8 @@ PromptFile = Annotated[Path | None, typer.Option(help="Prompts from a file: .jso
 Field = Annotated[str, typer.Option(help="Field of a .jsonl prompt file.")]
 
 
+#: Seconds between two lines of what goes on, where no terminal shows it.
+_SILENCE = 3.0
 #: How models are loaded, by the names of ``LoadOptions``: every command that loads a pair has all of these.
 _LOADING: dict[str, tuple[Any, Any]] = {
     "runtime": (Runtime, "auto"),
@@ -98,22 +117,66 @@ def loading(command: Callable[..., None]) -> Callable[..., None]:
     return with_options
 
 
+class Occasionally:
+    """Steps of something long for a log: the newest one every few seconds, none of what is done at once."""
+
+    def __init__(self, say: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> None:
+        self._say = say
+        self._clock = clock
+        self._said = clock()
+
+    def __call__(self, step: str) -> None:
+        """Say ``step`` if nothing was said for a while."""
+        if (now := self._clock()) - self._said >= _SILENCE:
+            self._said = now
+            self._say(step)
+
+
+@contextlib.contextmanager
+def loading_steps() -> Iterator[Callable[[str], None]]:
+    """What hears of the steps of loading: a line that changes in a terminal, a line now and then in a log."""
+    from fastdraft_core.cli import talk
+
+    with talk.status("loading") as status:
+        report: Callable[[str], None] = status.update if talk.is_terminal else Occasionally(talk.print)
+        yield report
+
+
 def load_pair(target: str, draft: str, load: LoadOptions) -> Pair:
     """Load a pair and say on stderr what is being done, and with how many threads."""
     from fastdraft_core.cli import talk
     from fastdraft_core.engine import pair as pairs
 
     warn_of_code(load)
-    with talk.status("loading") as status:
-        pair = pairs.load_pair(target, draft or None, load, status.update)
+    with loading_steps() as report:
+        pair = pairs.load_pair(target, draft or None, load, report)
     card, other = pair.target.card, pair.draft.card if pair.draft else None
-    beside = f", draft {other.name} {other.parameters / 1e6:.1f}M" if other else ""
+    beside = f", draft {sized(other)}" if other else ""
     talk.print(
-        f"target {card.name} {card.parameters / 1e6:.1f}M{beside} · {pair.runtime} {card.precision} on {card.device} · "
+        f"target {sized(card)}{beside} · {pair.runtime} {card.precision} on {card.device} · "
         f"{pair.threads} threads · loaded in {pair.seconds:.1f} s"
     )
     say_runtime(pair)
     return pair
+
+
+def calibrated_gamma(target: str, draft: str, temperature: float, load: LoadOptions) -> int:
+    """The fastest gamma of a kept sweep of this pair, told on stderr with where it comes from; else the usual one."""
+    from fastdraft_core.cli import talk
+    from fastdraft_core.machine.cpu import cpu_name
+    from fastdraft_core.models.catalog import lasting
+    from fastdraft_core.models.draft_spec import lasting_draft
+    from fastdraft_core.results.advice import calibrated_gamma as advised
+
+    found = advised(lasting(target), lasting_draft(draft), temperature, cpu_name(), asdict(load))
+    if found.words:
+        talk.print(found.words)
+    return found.gamma
+
+
+def sized(card: ModelCard) -> str:
+    """A model by its name and size; what drafts without a model by its name alone."""
+    return f"{card.name} {card.parameters / 1e6:.1f}M" if card.is_model else f"{card.name} (no model)"
 
 
 def with_trust(settings: list[str] | None, trust: bool) -> list[str]:

@@ -39,7 +39,12 @@ def plan_lines(plan: Planned) -> Iterator[str]:
             f"{stage.stage:<6}{stage.tokens:>16,}{stage.steps:>9,}{stage.tokens_per_step:>13,}"
             f"{stage.tokens_per_second:>10,.0f}{span(stage.seconds):>13}{in_bytes(stage.memory):>11}"
         )
-    yield f"{'all':<6}{sum(s.tokens for s in plan.stages):>16,}{span(sum(s.seconds for s in plan.stages)):>45}"
+    writing = _writing_seconds(plan)
+    if writing is not None:
+        rate = f"{plan.synthesis_tokens_per_second:>32,.0f}"
+        yield f"{'writes':<6}{plan.synthesis_tokens:>16,}{rate}{span(writing):>13}"
+    seconds = sum(s.seconds for s in plan.stages) + (writing or 0.0)
+    yield f"{'all':<6}{sum(s.tokens for s in plan.stages):>16,}{span(seconds):>45}"
     yield ""
     yield "tokens/s: measured here, uncompiled, on untrained weights and random tokens, with the following micro-batch:"
     yield f"  {', '.join(f'{s.stage} {s.measured_tokens:,} tokens' for s in plan.stages)}; larger ones are scaled by FLOPs."
@@ -54,6 +59,13 @@ def plan_lines(plan: Planned) -> Iterator[str]:
         yield from _writing(plan)
 
 
+def _writing_seconds(plan: Planned) -> float | None:
+    """How long the target writes for FT; None where it does not, or where nobody knows how fast."""
+    if not plan.synthesis_tokens or plan.synthesis_tokens_per_second is None:
+        return None
+    return plan.synthesis_tokens / plan.synthesis_tokens_per_second
+
+
 def _writing(plan: Planned) -> Iterator[str]:
     from fastdraft_core.engine.runtime_choice import TITLES
 
@@ -61,7 +73,7 @@ def _writing(plan: Planned) -> Iterator[str]:
     if plan.synthesis_tokens_per_second is None:
         yield f"{told}; the time for that is in no figure, since its weights are not here, or do not fit."
         return
-    yield f"{told}, in {span(plan.synthesis_tokens / plan.synthesis_tokens_per_second)}; that is not in the table."
+    yield f"{told}; the time for that is a row of the table, and part of the whole."
     yield (
         f"  modelled from {plan.synthesis_tokens_per_second:,.0f} tokens/s, measured here on {TITLES[plan.synthesis_engine]} with "
         f"{plan.synthesis_sequences} sequences at once and short texts; longer texts take longer"

@@ -31,6 +31,7 @@ def record(
     temperature: options.Temperature = 0.0,
     top_k: options.TopK = 0,
     top_p: options.TopP = 1.0,
+    verification: options.Verification = "token",
     seed: options.Seed = 1,
     json: options.Json = False,
     *,
@@ -47,6 +48,7 @@ def record(
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
+        verification=verification,
         seed=seed,
         max_new_tokens=length,
     )

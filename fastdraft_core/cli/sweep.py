@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fastdraft_core.cli import app, options, print_json, talk
+from fastdraft_core.cli.stopping import stopping
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, PointMeasured, RepeatDropped, SweepProgress
@@ -38,7 +37,10 @@ _DEFAULTS = {"gamma": "1-8", "temperature": "0", "task": "code,text"}
 def sweep(
     target: Annotated[str, typer.Argument(help="Target: demo, a model folder, a .gguf file or a hub id.")] = "demo",
     draft: Annotated[
-        list[str] | None, typer.Option(help="A draft; repeatable. Default for demo: all bundled ones.")
+        list[str] | None,
+        typer.Option(
+            help="A draft, or a way to draft such as ngram:2-4; repeatable. Default for demo: all bundled ones."
+        ),
     ] = None,
     gamma: Annotated[str, typer.Option(help="Block lengths: 4, 1-8 or 1,3,5. [default: 1-8]")] = "",
     temperature: Annotated[str, typer.Option(help="Temperatures: 0 (greedy), 0.6 or 0,0.6. [default: 0]")] = "",
@@ -62,6 +64,7 @@ def sweep(
     budget: Annotated[str, typer.Option(help="Stop after this time: 90s, 5m or 1h.")] = "5m",
     top_k: options.TopK = 0,
     top_p: options.TopP = 1.0,
+    verification: options.Verification = "token",
     seed: options.Seed = 1,
     ignore_stop: options.IgnoreStop = False,
     resume: Annotated[
@@ -76,6 +79,7 @@ def sweep(
     from fastdraft_core.bench.setup import Settings, new_plan
     from fastdraft_core.bench.tasks import file_task, load_tasks
     from fastdraft_core.models.catalog import lasting
+    from fastdraft_core.models.draft_spec import lasting_draft
     from fastdraft_core.results import store
 
     seconds = _duration(budget)
@@ -99,9 +103,10 @@ def sweep(
         budget=seconds,
         seed=seed,
         ignore_stop=ignore_stop,
+        verification=verification,
     )
     # As they are kept: a sweep goes on from any folder, and its points are opened from any.
-    target, drafts = lasting(target), choose_drafts(target, [lasting(name) for name in draft or []])
+    target, drafts = lasting(target), choose_drafts(target, [lasting_draft(name) for name in draft or []])
     if prompt_file:
         tasks = [file_task(prompt_file, field, prompts, length)]
     else:
@@ -130,13 +135,13 @@ def _load(target: str, drafts: list[str], load: LoadOptions) -> Lineup:
     from fastdraft_core.bench.drafts import load_lineup
 
     options.warn_of_code(load)
-    with talk.status("loading") as status:
-        lineup = load_lineup(target, drafts, load, status.update)
+    with options.loading_steps() as report:
+        lineup = load_lineup(target, drafts, load, report)
     pair = next(iter(lineup.values()))
     card = pair.target.card
-    beside = ", ".join(f"{p.draft.card.name} {p.draft.card.parameters / 1e6:.1f}M" for p in lineup.values() if p.draft)
+    beside = ", ".join(options.sized(p.draft.card) for p in lineup.values() if p.draft)
     talk.print(
-        f"target {card.name} {card.parameters / 1e6:.1f}M, drafts {beside} · {pair.runtime} {card.precision} on "
+        f"target {options.sized(card)}, drafts {beside} · {pair.runtime} {card.precision} on "
         f"{card.device} · {pair.threads} threads"
     )
     options.say_runtime(pair)
@@ -159,7 +164,7 @@ def _run(
     from fastdraft_core.results.export import as_markdown
 
     talk.print(f"result {write.name} in {store.folder(write.name)}")
-    with _stopping() as stop, _display(json=json) as show:
+    with stopping() as stop, _display(json=json) as show:
         for event in chain(begins, events(lineup, tasks, result, budget, stop)):
             write(event)
             show(event)
@@ -171,27 +176,6 @@ def _run(
         talk.print(f"{why}. Go on with: fastdraft sweep --resume {write.name}")
     if result.finished.reason == "stopped":
         raise typer.Exit(130)
-
-
-@contextlib.contextmanager
-def _stopping() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed: the first time ends the sweep after the run in progress, the second at once."""
-    asked: list[bool] = []
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(True)
-
-    # On Windows another process, such as the app, can send Ctrl-Break alone.
-    numbers: set[int] = {signal.SIGINT, getattr(signal, "SIGBREAK", signal.SIGINT)}
-    before = {number: signal.signal(number, ask) for number in numbers}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ def verify(
     temperature: Annotated[float, typer.Option(min=0.01, help="Temperature of the sampled check.")] = 0.6,
     top_k: options.TopK = 0,
     top_p: options.TopP = 1.0,
+    verification: options.Verification = "token",
     samples: Annotated[int, typer.Option(min=100, help="Draws of each sampled check.")] = 2000,
     seed: options.Seed = 1,
     task: options.Task = "",
@@ -53,11 +54,13 @@ def verify(
     """Check that speculative decoding changes nothing, and the runtime itself against float32. Exit code 0: PASS, 1: FAIL."""
     from fastdraft_core.decoding.losslessness import accept_all
     from fastdraft_core.decoding.sampling import Sampling
-    from fastdraft_core.decoding.speculative import lossless
+    from fastdraft_core.decoding.speculative import JUDGES
 
     if inject not in _INJECTIONS:
         raise FastdraftError(f"There is nothing to inject called {inject!r}; use accept-all.")
-    judge = accept_all if inject else lossless
+    if verification not in JUDGES:
+        raise FastdraftError(f"There is no verification {verification!r}; use {' or '.join(JUDGES)}.")
+    judge = accept_all if inject else JUDGES[verification]
     load = _exactly(load) if exact else load
     prompts = options.prompts(task, prompt_file, field)
     pair = options.load_pair(target, draft, load)
@@ -68,11 +71,12 @@ def verify(
         replace(r, sampling=Sampling(temperature, top_k, top_p)) for r in requests[:: max(1, len(requests) // 2)][:2]
     ]
     passed = True
-    for check in chain(
+    checks: Iterator[_Check] = chain(
         _runtime(target, load, pair, requests[:_CALIBRATION_PROMPTS], gamma),
         _greedy(pair, requests, gamma, judge, exact=exact),
         _law(pair, sampled, gamma, samples, judge),
-    ):
+    )
+    for check in checks:
         passed &= check.passed
         _show(check, json=json)
     _show(Verified(passed=passed), json=json)

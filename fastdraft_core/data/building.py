@@ -2,7 +2,8 @@
 
 Everything is written in order into a folder ``….building``. After each part a line in
 ``journal.jsonl`` tells how far the files reach and their checksums so far. The next run cuts the files
-back to the last line that they agree with, reads the source again, and encodes from there on.
+back to the last line that they agree with, reads the source again, and encodes from there on. A source that can be entered anywhere
+(the hub's) is read from there on, too: the line says the position, and ``seen.bin`` holds the digests of the documents before it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -21,9 +22,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from fastdraft_core.data.documents import CONTAMINATED, DUPLICATE, TOO_SHORT
+from fastdraft_core.data.documents import CONTAMINATED, DUPLICATE, TOO_SHORT, Position
 from fastdraft_core.data.shards import ShardIndex, file_sha256, install
-from fastdraft_core.data.tokenizing import Encoded, EncodedPart, Encoder, Part, encode_parts
+from fastdraft_core.data.tokenizing import END, Encoded, EncodedPart, Encoder, Part, encode_parts
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Tokenized
 
@@ -31,6 +32,9 @@ from fastdraft_core.events import Event, Tokenized
 SIDES = ("train", "held-out")
 _EVENT_SECONDS = 2.0
 _START_BYTES = 8
+_SEEN = "seen.bin"
+#: The parts of a source from a position on; the digests are of the documents before it. All of them where both are empty.
+Parts = Callable[[Position, bytes], Iterator[Part]]
 
 
 @dataclass
@@ -78,6 +82,11 @@ class _Build:
 
     def __init__(self, folder: Path, width: int) -> None:
         self.folder, self.parts, self.dropped = folder, 0, Counter[str]()
+        self.position: Position = ()
+        """Where the source goes on; empty where it is read from its start."""
+        self.seen = b""
+        """Digests of the documents before."""
+        self._all_seen = True
         self.sides = [_Side(folder / name) for name in SIDES]
         self._journal = folder / "journal.jsonl"
         if not self._goes_on(width):
@@ -94,13 +103,18 @@ class _Build:
                 for s in self.sides
             ]
             journal = stack.enter_context(self._journal.open("a", encoding="utf-8"))
+            seen = stack.enter_context((self.folder / _SEEN).open("ab"))
             for part in parts:
                 for side, encoded, (tokens, starts) in zip(self.sides, (part.train, part.held_out), files, strict=True):
                     side.append(encoded, (tokens, starts))
                 self.parts += 1
                 self.dropped.update(part.dropped)
                 reached = [(s.tokens, s.documents, s.digest.hexdigest()) for s in self.sides]
-                journal.write(json.dumps({"parts": self.parts, "sides": reached, "dropped": self.dropped}) + "\n")
+                seen.write(part.seen)
+                seen.flush()
+                line = {"parts": self.parts, "sides": reached, "dropped": self.dropped}
+                line |= {"position": part.position if self._all_seen else (), "seen": seen.tell()}
+                journal.write(json.dumps(line) + "\n")
                 journal.flush()
                 yield
 
@@ -122,7 +136,17 @@ class _Build:
             side.cut_back(tokens, documents, found[agreed - 1], width)
         with self._journal.open("r+b") as journal:
             journal.truncate(end)
+        self._find_position(tuple(last.get("position", ())), last.get("seen", 0))
         return True
+
+    def _find_position(self, position: Position, size: int) -> None:
+        """Go on at ``position``, where the digests before it are all there; else this build is never entered in its middle."""
+        self._all_seen = False
+        with contextlib.suppress(OSError), (self.folder / _SEEN).open("r+b") as file:
+            seen = file.read(size)
+            file.truncate(size)
+            if position and len(seen) == size:
+                self.position, self.seen, self._all_seen = position, seen, True
 
     def _lines(self) -> list[tuple[dict[str, Any], int]]:
         """The journal's whole lines before the first that cannot be read, each with the byte where it ends."""
@@ -138,7 +162,7 @@ class _Build:
 def build(
     folders: tuple[Path, Path],
     building: Path,
-    parts: Iterator[Part],
+    parts: Parts,
     encoder: Encoder,
     *,
     source: str,
@@ -178,7 +202,7 @@ def build(
 
 
 def _append(
-    state: _Build, parts: Iterator[Part], encoder: Encoder, source: str, workers: int, limit: int | None
+    state: _Build, parts: Parts, encoder: Encoder, source: str, workers: int, limit: int | None
 ) -> Generator[Event, None, None]:
     """Encode and write the parts that are missing."""
     begin = reported = time.perf_counter()
@@ -197,7 +221,7 @@ def _append(
         )
 
     if limit is None or train.tokens < limit:
-        encoded = encode_parts(islice(parts, state.parts, None), encoder, workers)
+        encoded = encode_parts(_missing(state, parts), encoder, workers)
         with contextlib.closing(encoded):
             for _ in state.append(encoded):
                 if time.perf_counter() - reported >= _EVENT_SECONDS:
@@ -206,6 +230,15 @@ def _append(
                 if limit is not None and train.tokens >= limit:
                     break
     yield event()
+
+
+def _missing(state: _Build, parts: Parts) -> Iterator[Part]:
+    """The parts that are not built yet."""
+    if state.position == END:
+        return iter(())
+    if state.position:
+        return parts(state.position, state.seen)
+    return islice(parts((), b""), state.parts, None)
 
 
 def _empty_side(source: str, state: _Build) -> str:

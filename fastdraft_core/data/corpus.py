@@ -16,7 +16,7 @@ import numpy as np
 from fastdraft_core import places
 from fastdraft_core.data.building import SIDES, build
 from fastdraft_core.data.decontamination import Overlap
-from fastdraft_core.data.documents import Document, Filter
+from fastdraft_core.data.documents import Document, Filter, Position
 from fastdraft_core.data.download_cache import pinned
 from fastdraft_core.data.files import fingerprint
 from fastdraft_core.data.instructions import instruction_files, read_instructions
@@ -24,7 +24,7 @@ from fastdraft_core.data.locks import alone
 from fastdraft_core.data.shards import Shard, open_shard, token_dtype
 from fastdraft_core.data.sources import documents, read_documents
 from fastdraft_core.data.tokenizer import backend, tokenizer_hash
-from fastdraft_core.data.tokenizing import Encoder, cut_parts, plain
+from fastdraft_core.data.tokenizing import Encoder, Part, cut_parts, plain
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Progress
 from fastdraft_core.formatting import parse_count
@@ -105,13 +105,17 @@ class Corpus:
         yield Progress(what=f"tokenizing {name}")
         source = self.sources.get(name)
         settings = source or TextSource()
-        keep = Filter(min_chars=settings.min_chars, deduplicate=settings.deduplicate)
+
+        def parts(start: Position, seen: bytes) -> Iterator[Part]:
+            keep = Filter(min_chars=settings.min_chars, deduplicate=settings.deduplicate, seen=seen)
+            return cut_parts(read_documents(name, source, start), keep, settings.held_out)
+
         text_tokenizer = plain(backend(tokenizer), special_tokens=settings.special_tokens)
         encoder = Encoder(text_tokenizer, tokenizer.eos_token_id, token_dtype(len(tokenizer)), self.evaluation)
         yield from build(
             folders,
             building,
-            cut_parts(read_documents(name, source), keep, settings.held_out),
+            parts,
             encoder,
             source=name,
             tokenizer_hash=hashed,

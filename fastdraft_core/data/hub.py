@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from fastdraft_core.data.documents import Document, row_document
+from fastdraft_core.data.documents import Document, Position, row_document
 from fastdraft_core.data.files import text_of
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.text_sources import TextSource
@@ -28,14 +28,18 @@ def refuse_ids(source: TextSource) -> None:
         raise FastdraftError(STACK_V2)
 
 
-def hub_documents(source: TextSource) -> Iterator[Document]:
-    """The text of every row of the split, in its order.
+#: Pieces of neighbouring row groups that a file is read in: what was read before in a piece is read again where a stream goes on.
+_PIECES = 16
+
+
+def hub_documents(source: TextSource, start: Position = ()) -> Iterator[Document]:
+    """The text of every row of the split, in its order, behind ``start``.
 
     Raises:
         FastdraftError: the data set cannot be reached, or its rows hold no text in ``source.column``.
     """
-    for where, row in hub_rows(source):
-        yield row_document(text_of(row, source.column, where))
+    for position, row in _rows(source, start):
+        yield row_document(text_of(row, source.column, _where(source)), position)
 
 
 def hub_rows(source: TextSource) -> Iterator[tuple[str, Any]]:
@@ -44,6 +48,16 @@ def hub_rows(source: TextSource) -> Iterator[tuple[str, Any]]:
     Raises:
         FastdraftError: the data set cannot be reached.
     """
+    for _, row in _rows(source, ()):
+        yield _where(source), row
+
+
+def _where(source: TextSource) -> str:
+    return f"A row of {source.hub}"
+
+
+def _rows(source: TextSource, start: Position) -> Iterator[tuple[Position, Any]]:
+    """Every row behind ``start``, and the position behind it."""
     import datasets
 
     assert source.hub is not None
@@ -57,11 +71,25 @@ def hub_rows(source: TextSource) -> Iterator[tuple[str, Any]]:
             revision=source.revision,
             streaming=True,
         )
-        for row in rows:
-            yield f"A row of {source.hub}", row
+        yield from _rows_behind(rows, *(start or (0, 0, 0)))
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise FastdraftError(
             f"The data set {source.hub} cannot be read from the hub ({reason}). Check the network and the id, config and "
             "split, or download it and name its folder by path."
         ) from error
+
+
+def _rows_behind(rows: Any, file: int, piece: int, read: int) -> Iterator[tuple[Position, Any]]:
+    """The rows of a streamed data set from a place on; files and row groups before it are not touched."""
+    files = rows.num_shards
+    for number in range(file, files):
+        # A file that has row groups becomes one shard for each of them; the footer alone is read for that.
+        groups = rows.shard(num_shards=files, index=number).reshard()
+        pieces = min(_PIECES, groups.num_shards)
+        for part in range(piece, pieces):
+            for count, row in enumerate(groups.shard(num_shards=pieces, index=part), 1):
+                if count > read:
+                    yield (number, part, count), row
+            read = 0
+        piece = 0

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from fastdraft_core.data.documents import Document, Filter
+from fastdraft_core.data.documents import Document, Filter, Position
 from fastdraft_core.data.files import file_documents
 from fastdraft_core.data.hub import hub_documents
 from fastdraft_core.errors import FastdraftError
@@ -46,15 +46,17 @@ _MIN_DOCSTRING_CHARS = 80
 _HOLDERS = (ast.stmt, ast.excepthandler, ast.match_case)
 
 
-def read_documents(name: str, source: TextSource | None = None) -> Iterator[Document]:
+def read_documents(name: str, source: TextSource | None = None, start: Position = ()) -> Iterator[Document]:
     """Every document of ``source`` as it lies there, or of the built-in source ``name`` where that is None.
+
+    ``start`` is a position that a document told, behind which to go on.
 
     Raises:
         FastdraftError: ``name`` is not known, or something cannot be read.
     """
     if source is not None:
         if source.path is None:
-            return hub_documents(source)
+            return hub_documents(source, start)
         return file_documents(Path(source.path), source.column, source.extensions)
     if name not in _SOURCES:
         raise FastdraftError(

@@ -11,28 +11,35 @@ import os
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastdraft_core.data.decontamination import Overlap
-from fastdraft_core.data.documents import CONTAMINATED, Document, Filter
+from fastdraft_core.data.documents import CONTAMINATED, Document, Filter, Position
 
 #: Size of a part: about 150 thousand tokens, a fifth of a second of one core.
 PART_CHARS, PART_DOCUMENTS = 1 << 19, 1 << 14
 #: Documents that are encoded together; an encoding takes many times the memory of its ids.
 _ENCODE_BATCH = 64
+#: The position behind the last part.
+END: Position = (-1,)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Neighbouring documents: the training ones and the held-out ones, and how many before them were left out."""
+    """Neighbouring documents: the training ones and the held-out ones, and how many before them were left out.
+
+    Of a stream that can be entered anywhere, ``position`` is where the next part begins, and ``seen`` are the digests of these documents.
+    """
 
     train: list[str] = field(default_factory=list)
     held_out: list[str] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
+    position: Position = ()
+    seen: bytes = b""
 
     @property
     def sides(self) -> tuple[list[str], list[str]]:
@@ -55,6 +62,8 @@ class EncodedPart:
     train: Encoded
     held_out: Encoded
     dropped: Counter[str]
+    position: Position = ()
+    seen: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ class Encoder:
         contaminated = sum(map(len, part.sides)) - sum(map(len, kept))
         dropped = part.dropped + Counter({CONTAMINATED: contaminated})
         train, held_out = (self._side(texts) for texts in kept)
-        return EncodedPart(train, held_out, dropped)
+        return EncodedPart(train, held_out, dropped, part.position, part.seen)
 
     def _side(self, texts: list[str]) -> Encoded:
         documents = [np.zeros(0, dtype=self.dtype)]
@@ -103,16 +112,16 @@ def plain(tokenizer: Any, *, special_tokens: bool = False) -> Any:
 
 def cut_parts(documents: Iterable[Document], keep: Filter, held_out: int) -> Iterator[Part]:
     """The documents that ``keep`` keeps, in parts; one file in ``held_out`` is held out."""
-    part, size, before = Part(), 0, Counter[str]()
+    part, size, before, document = Part(), 0, Counter[str](), None
     for document in keep(documents):
         (part.held_out if document.is_held_out(held_out) else part.train).append(document.text)
         size += len(document.text)
         if size >= PART_CHARS or sum(map(len, part.sides)) >= PART_DOCUMENTS:
             part.dropped.update(keep.dropped - before)
-            yield part
+            yield replace(part, position=document.position, seen=keep.take_digests())
             part, size, before = Part(), 0, keep.dropped.copy()
     part.dropped.update(keep.dropped - before)
-    yield part
+    yield replace(part, position=END if document is not None and document.position else (), seen=keep.take_digests())
 
 
 def encode_parts(parts: Iterator[Part], encoder: Encoder, workers: int) -> Generator[EncodedPart, None, None]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
 
 import torch
 
-from fastdraft_core.decoding.sampling import Sampling, best, draw, process
-from fastdraft_core.runtimes.base import BLOCK_READS, POINTS, BlockRuntime, Runtime
+from fastdraft_core.decoding.sampling import Sampling, Verdict, best, draw, process
+from fastdraft_core.events import ModelCard
+from fastdraft_core.runtimes.base import BLOCK_READS, POINTS, BlockRuntime, Kept, Runtime
 
 
 class Drafter(Protocol):
@@ -23,12 +25,21 @@ class Drafter(Protocol):
         """Tokens at the beginning of the sequence that are not seen, since the draft's context is shorter than the text."""
         ...
 
+    @property
+    def kept(self) -> Kept:
+        """What was known of the prompt already when it was started with; nothing without a model."""
+        ...
+
     def prepare(self, gamma: int, sampling: Sampling) -> None:
         """Get ready for blocks of ``gamma`` tokens: what takes time once is not timed as decoding."""
         ...
 
     def start(self, ids: list[int]) -> None:
         """Read a new prompt."""
+        ...
+
+    def reading(self, ids: list[int]) -> Iterator[int]:
+        """Read a new prompt pass by pass before it is started with: how many of its tokens are cached; nothing without a model."""
         ...
 
     def propose(
@@ -40,9 +51,40 @@ class Drafter(Protocol):
         """
         ...
 
+    def learn(self, ids: list[int], drafted: list[int], verdict: Verdict, logits: torch.Tensor) -> None:
+        """What became of the tokens proposed after ``ids``; ``logits`` ``[len(drafted) + 1, V]`` are the target's."""
+        ...
+
     def keep(self, length: int) -> None:
         """Forget what was read past the first ``length`` tokens: they were not accepted."""
         ...
+
+    def why_steps(self, gamma: int, sampling: Sampling) -> str:
+        """Why blocks of ``gamma`` tokens are not drafted the fast way that there is; empty where they are."""
+        ...
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A way to draft that is more than one model: it makes drafters. Its card says what its steps read."""
+
+    card: ModelCard
+    kv_bytes_per_token: int
+    context_length: int
+    vocab_size: int
+
+    def drafter(self) -> Drafter:
+        """A new drafter."""
+        ...
+
+
+Draft = Runtime | Method
+"""What drafts for a target: a model on a runtime, or another way."""
+
+
+def drafter_of(draft: Draft) -> Drafter:
+    """A new drafter of ``draft``."""
+    return draft.drafter() if isinstance(draft, Method) else ModelDrafter(draft)
 
 
 class ModelDrafter:
@@ -65,6 +107,11 @@ class ModelDrafter:
         """Of the last proposal, ``[V]`` a token; -inf outside of a draft vocabulary."""
         return [self._whole(row, -torch.inf) for row in self._logits]
 
+    @property
+    def kept(self) -> Kept:
+        """What the draft's cache still had of the prompt."""
+        return self.runtime.kept
+
     def prepare(self, gamma: int, sampling: Sampling) -> None:
         """Let a runtime that writes blocks get ready for them; top-k and top-p it cannot apply."""
         if self._writer is not None and sampling.untruncated:
@@ -80,14 +127,20 @@ class ModelDrafter:
 
     def start(self, ids: list[int]) -> None:
         """Read a new prompt, of one that is longer than the draft's context the last part."""
-        self.runtime.rewind(0)
-        self.skipped = 0
-        if len(ids) > self.runtime.context_length:
-            self._skip(ids)
-        else:
-            self.runtime.prefill(ids)
+        for _ in self.reading(ids):
+            pass
         # Or the rest of it would be timed as decoding.
         self.runtime.synchronize()
+
+    def reading(self, ids: list[int]) -> Iterator[int]:
+        """Read a new prompt pass by pass: how many of the tokens that the draft reads of it are cached."""
+        self.skipped = self._beyond(ids) if len(ids) > self.runtime.context_length else 0
+        # Every block reads its last tokens again, so the last one of the prompt is left to the first block.
+        read = ids[self.skipped : -1]
+        if read:
+            yield from self.runtime.reading(read)
+        else:
+            self.runtime.rewind(0)
 
     def propose(
         self, ids: list[int], gamma: int, sampling: Sampling, stream: torch.Generator
@@ -108,18 +161,28 @@ class ModelDrafter:
                 return self._block(writer, ids, gamma, sampling, stream)
         return self._steps(ids, gamma, sampling, stream)
 
+    def read(self, ids: list[int]) -> torch.Tensor:
+        """Logits ``[len(ids), V]`` after each of ``ids``, which follow what was read; -inf outside of a draft vocabulary."""
+        return self._whole(self.runtime.forward(ids), -torch.inf)
+
+    def learn(self, ids: list[int], drafted: list[int], verdict: Verdict, logits: torch.Tensor) -> None:
+        """Nothing: a model drafts from the text alone."""
+
     def keep(self, length: int) -> None:
         """Forget what was read past the first ``length`` tokens."""
         self.runtime.rewind(max(0, min(length - self.skipped, self.runtime.length)))
 
     def _skip(self, ids: list[int]) -> None:
         """Begin again with the last part of ``ids``: half a context, so that the other half is read before the next time."""
-        self.skipped = len(ids) - max(1, self.runtime.context_length // 2)
+        self.skipped = self._beyond(ids)
         # The rest of it is what a block begins with.
         if begun := ids[self.skipped : -BLOCK_READS]:
             self.runtime.prefill(begun)
         else:
             self.runtime.rewind(0)
+
+    def _beyond(self, ids: list[int]) -> int:
+        return len(ids) - max(1, self.runtime.context_length // 2)
 
     def _block(
         self, writer: BlockRuntime, ids: list[int], gamma: int, sampling: Sampling, stream: torch.Generator

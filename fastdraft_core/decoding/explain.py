@@ -10,6 +10,11 @@ from __future__ import annotations
 from fastdraft_core.events import BlockCost, RunMetrics
 from fastdraft_core.metrics import block_cost
 
+#: What a lookup does on a text without repetition.
+NOTHING_DRAFTED = (
+    "Nothing was drafted: the text never came to tokens that it had had before. A draft model would propose some."
+)
+
 
 def why_slower(ar: RunMetrics, sd: RunMetrics) -> str:
     """Which term is to blame and what it would have to be; empty where speculation was not slower.
@@ -19,6 +24,9 @@ def why_slower(ar: RunMetrics, sd: RunMetrics) -> str:
     cost = block_cost(ar, sd)
     if cost is None or sd.tau >= cost.total:
         return ""
+    if not sd.drafted:
+        # An autoregressive run has no positions to draft at.
+        return NOTHING_DRAFTED if sd.joint else ""
     term = blame(cost, sd)
     account = (
         f"A block costs {cost.total:.2f} autoregressive steps (draft {cost.drafted * cost.draft:.2f}, "
@@ -39,6 +47,8 @@ def beyond_context(sd: RunMetrics) -> str:
 
 def what_limits(cost: BlockCost, sd: RunMetrics) -> str:
     """What a block loses most to and the acceptance that would pay for it, in words, whether it was slower or not."""
+    if not sd.drafted:
+        return NOTHING_DRAFTED
     lost = losses(cost, sd)
     term = max(lost, key=lambda name: lost[name])
     return (

@@ -26,6 +26,8 @@ from fastdraft_core.runtimes.base import Runtime
 
 _NOISE_SIMULATIONS = 2000
 _NOISE_QUANTILE = 0.999
+#: Greedy tokens in which a lookup is expected to find something.
+_MOST_CONTEXT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +118,10 @@ def check_law(
 ) -> Iterator[LawCheck]:
     """The law of the second and third new token, after the context that greedy decoding fixes.
 
-    The first new token comes from the prefill and proves nothing. ``request`` gives prompt and sampling.
+    The first new token comes from the prefill and proves nothing. ``request`` gives prompt and sampling. The context grows until
+    something is drafted after it, which a lookup may not do at once.
     """
-    context = [*request.prompt, int(target.prefill(request.prompt).argmax())]
+    context = _context(target, drafter, request, gamma)
     found = _sampled_blocks(target, drafter, request, context, gamma, samples, judge)
     exact = _law_of(target.prefill(context), request.sampling)
     yield _law(2, np.bincount(found[:, 0], minlength=len(exact)), exact)
@@ -127,6 +130,20 @@ def check_law(
     for token, count in zip(*np.unique(found[:, 0], return_counts=True), strict=True):
         mixed += count / samples * _conditional(target, context, int(token), request.sampling)
     yield _law(3, np.bincount(found[:, 1], minlength=len(exact)), mixed)
+
+
+def _context(target: Runtime, drafter: Drafter, request: Request, gamma: int) -> list[int]:
+    """The prompt and at least one greedy token, and as many as it takes until the drafter proposes something."""
+    context = [*request.prompt, int(target.prefill(request.prompt).argmax())]
+    drafter.prepare(gamma, request.sampling)
+    drafter.start(request.prompt)
+    stream = request.streams().draft
+    for _ in range(min(_MOST_CONTEXT, target.context_length - len(context) - 2 * gamma - 3)):
+        if drafter.propose(context, 1, request.sampling, stream)[0]:
+            break
+        drafter.keep(len(context))
+        context.append(int(target.forward(context[-1:])[0].argmax()))
+    return context
 
 
 def _sampled_blocks(
@@ -147,6 +164,7 @@ def _sampled_blocks(
             logits = target.forward([sequence[-1], *drafted])
             verdict = judge(drafted, q, logits, request.sampling, streams)
             target.rewind(len(sequence) + verdict.accepted)
+            drafter.learn(sequence, drafted, verdict, logits)
             drafter.keep(len(sequence) + verdict.accepted)
             emitted += [*drafted[: verdict.accepted], verdict.token]
         found.append(emitted[:2])

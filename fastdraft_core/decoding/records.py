@@ -10,6 +10,11 @@ import numpy as np
 import torch
 
 from fastdraft_core.decoding.sampling import Sampling
+from fastdraft_core.errors import FastdraftError
+
+TOKEN, BLOCK = "token", "block"
+#: How drafted tokens are judged.
+VERIFICATIONS = (TOKEN, BLOCK)
 
 
 class Stopwatch:
@@ -51,13 +56,24 @@ class Streams:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to decode: prompt ids, how to sample, how long, and the ids that end a text."""
+    """What to decode: prompt ids, how to sample, how long, and the ids that end a text.
+
+    ``verification`` is how sampled blocks are judged, ``token`` by token or over the whole ``block`` at once.
+
+    Raises:
+        FastdraftError: there is no such verification.
+    """
 
     prompt: list[int]
     max_new_tokens: int
     sampling: Sampling = field(default_factory=Sampling)
     stops: frozenset[int] = frozenset()
     seed: int = 0
+    verification: str = TOKEN
+
+    def __post_init__(self) -> None:
+        if self.verification not in VERIFICATIONS:
+            raise FastdraftError(f"There is no verification {self.verification!r}; use {' or '.join(VERIFICATIONS)}.")
 
     def streams(self, device: torch.device | str = "cpu") -> Streams:
         """Fresh random streams of this request."""
@@ -66,10 +82,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class First:
-    """The prefill's own token (pitfall 13); ``seconds`` is the time to it."""
+    """The prefill's own token (pitfall 13); ``seconds`` is the time to it.
+
+    The first ``kept`` tokens of the prompt were in the cache; the seconds that reading them took before are counted in.
+    """
 
     token: int
     seconds: float
+    kept: int = 0
 
     @property
     def emitted(self) -> list[int]:

@@ -136,6 +136,57 @@ def judge_greedy(drafted: list[int], logits: torch.Tensor) -> Verdict:
     return Verdict(accepted, own[accepted], [], [], [])
 
 
+def judge_block(
+    drafted: list[int],
+    q: torch.Tensor,
+    p: torch.Tensor,
+    accept_stream: torch.Generator,
+    token_stream: torch.Generator,
+) -> Verdict:
+    """As ``judge``, but over the whole block at once: block verification (Sun et al. 2403.10444, algorithm 2).
+
+    The first n tokens are kept for the largest n whose random number is below the n-th threshold. In expectation that is never
+    fewer than token by token, and the law of what is emitted is the target's as well.
+    """
+    of_p, of_q = _of_drafted(drafted, q, p)
+    weights, thresholds = block_thresholds(drafted, q, p)
+    drawn: list[float] = torch.rand(len(drafted), generator=accept_stream, dtype=torch.float64).tolist()
+    accepted = max((n for n, u in enumerate(drawn, 1) if u < thresholds[n - 1]), default=0)
+    rest = p[accepted]
+    if accepted < len(drafted):
+        rest = residual(weights[accepted] * p[accepted], q[accepted])
+    judged = min(accepted + 1, len(drafted))
+    return Verdict(accepted, draw(rest, token_stream), of_p[:judged], of_q[:judged], drawn[:judged])
+
+
+def block_thresholds(drafted: list[int], q: torch.Tensor, p: torch.Tensor) -> tuple[list[float], list[float]]:
+    """How far the target supports each beginning of a block, and the chance of keeping it where no longer one is kept.
+
+    The first list has len(drafted) + 1 weights: that of n tokens is the product of their p/q, cut to 1 after each; the second
+    one the thresholds of 1, 2, … tokens.
+    """
+    of_p, of_q = _of_drafted(drafted, q, p)
+    weights, thresholds = [1.0], list[float]()
+    for n, (ours, theirs) in enumerate(zip(of_p, of_q, strict=True), 1):
+        # A q that rounds to zero was drawn all the same.
+        weight = min(1.0, weights[-1] * ours / theirs) if theirs > 0 else 1.0
+        weights.append(weight)
+        if n == len(drafted):
+            thresholds.append(weight)
+            continue
+        left = float((weight * p[n] - q[n]).clamp_(min=0).sum())
+        rest = left + 1 - weight
+        thresholds.append(left / rest if rest > 0 else 1.0)
+    return weights, thresholds
+
+
+def _of_drafted(drafted: list[int], q: torch.Tensor, p: torch.Tensor) -> tuple[list[float], list[float]]:
+    """What p and q give each drafted token."""
+    rows = torch.arange(len(drafted), device=p.device)
+    at = torch.tensor(drafted, dtype=torch.long, device=p.device)
+    return p[rows, at].tolist(), q[rows, at].tolist()
+
+
 def judge(
     drafted: list[int],
     q: torch.Tensor,
@@ -148,10 +199,7 @@ def judge(
     ``q`` is ``[gamma, V]``, ``p`` is ``[gamma + 1, V]``. The two streams are separate, so that no
     random number decides twice (pitfall 17).
     """
-    rows = torch.arange(len(drafted), device=p.device)
-    at = torch.tensor(drafted, dtype=torch.long, device=p.device)
-    of_p: list[float] = p[rows, at].tolist()
-    of_q: list[float] = q[rows, at].tolist()
+    of_p, of_q = _of_drafted(drafted, q, p)
     drawn: list[float] = torch.rand(len(drafted), generator=accept_stream, dtype=torch.float64).tolist()
     # u < p/q written without the division, for a q that rounds to zero.
     accepted = next((i for i, u in enumerate(drawn) if not u * of_q[i] < of_p[i]), len(drafted))

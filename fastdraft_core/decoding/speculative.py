@@ -8,8 +8,8 @@ import torch
 
 from fastdraft_core.decoding.details import Observer
 from fastdraft_core.decoding.drafters import Drafter
-from fastdraft_core.decoding.records import First, Pass, Record, Request, Stopwatch, Streams, cut
-from fastdraft_core.decoding.sampling import Sampling, Verdict, best, draw, judge, judge_greedy, process
+from fastdraft_core.decoding.records import BLOCK, TOKEN, First, Pass, Record, Request, Stopwatch, Streams, cut
+from fastdraft_core.decoding.sampling import Sampling, Verdict, best, draw, judge, judge_block, judge_greedy, process
 from fastdraft_core.runtimes.base import Runtime
 
 
@@ -19,7 +19,7 @@ def autoregressive(target: Runtime, request: Request) -> Iterator[Record]:
     logits = target.prefill(request.prompt)
     stream = request.streams(logits.device).target
     token = next_token(logits, request.sampling, stream)
-    first = First(token, watch.read())
+    first = First(token, watch.read() + target.kept.seconds, target.kept.tokens)
     yield first
     produced, watch = 1, Stopwatch()
     while produced < request.max_new_tokens and token not in request.stops and target.length < target.context_length:
@@ -53,12 +53,34 @@ Judge = Callable[[list[int], torch.Tensor | None, torch.Tensor, Sampling, Stream
 def lossless(
     drafted: list[int], q: torch.Tensor | None, logits: torch.Tensor, sampling: Sampling, streams: Streams
 ) -> Verdict:
-    """The verdict that keeps the target's distribution."""
+    """The verdict that keeps the target's distribution, token by token."""
+    return _verdict(judge, drafted, q, logits, sampling, streams)
+
+
+def lossless_block(
+    drafted: list[int], q: torch.Tensor | None, logits: torch.Tensor, sampling: Sampling, streams: Streams
+) -> Verdict:
+    """The verdict that keeps the target's distribution, over the block at once; greedy, both are the same."""
+    return _verdict(judge_block, drafted, q, logits, sampling, streams)
+
+
+JUDGES: dict[str, Judge] = {TOKEN: lossless, BLOCK: lossless_block}
+"""The lossless verdicts by the name of the verification."""
+
+
+def _verdict(
+    rule: Callable[[list[int], torch.Tensor, torch.Tensor, torch.Generator, torch.Generator], Verdict],
+    drafted: list[int],
+    q: torch.Tensor | None,
+    logits: torch.Tensor,
+    sampling: Sampling,
+    streams: Streams,
+) -> Verdict:
     if sampling.greedy:
         return judge_greedy(drafted, logits)
     p = process(logits, sampling)
     # With nothing drafted there is nothing to judge, and an empty q serves.
-    return judge(drafted, p[:0] if q is None else q.to(p.device), p, streams.accept, streams.target)
+    return rule(drafted, p[:0] if q is None else q.to(p.device), p, streams.accept, streams.target)
 
 
 def speculative(
@@ -66,23 +88,24 @@ def speculative(
     drafter: Drafter,
     request: Request,
     gamma: int,
-    judge: Judge = lossless,
+    judge: Judge | None = None,
     observe: Observer | None = None,
 ) -> Iterator[Record]:
     """Decode ``request`` in blocks of at most ``gamma`` drafted tokens: a ``First``, then ``Pass``es.
 
     The tokens have the distribution of ``autoregressive``'s; greedy ones are equal. The cache
-    holds all tokens but the last emitted one, which every pass reads first. ``observe`` sees every
+    holds all tokens but the last emitted one, which every pass reads first. ``judge`` is the request's, unless a check gives
+    another. ``observe`` sees every
     block while the stopwatch stands still, and before it the prefill's token, as a block that drafted nothing.
     """
-    watch = Stopwatch()
+    watch, judge = Stopwatch(), judge or JUDGES[request.verification]
     logits = target.prefill(request.prompt)
     streams = request.streams(logits.device)
     token = next_token(logits, request.sampling, streams.target)
     drafter.prepare(gamma, request.sampling)
     # The draft reads the prompt before anyone sees the first token, so that is in the time to it.
     drafter.start(request.prompt)
-    first = First(token, watch.read())
+    first = First(token, watch.read() + target.kept.seconds + drafter.kept.seconds, target.kept.tokens)
     if observe is not None:
         observe([], Verdict(0, token, [], [], []), logits[None], [])
     yield first
@@ -100,6 +123,7 @@ def speculative(
         verdict = judge(drafted, q, logits, request.sampling, streams)
         emitted = cut([*drafted[: verdict.accepted], verdict.token], request.stops)
         target.rewind(len(sequence) + verdict.accepted)
+        drafter.learn(sequence, drafted, verdict, logits)
         drafter.keep(len(sequence) + verdict.accepted)
         sequence += emitted
         at = watch.read()

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from fastdraft_core.decoding.records import First, Pass, Record, Request
 from fastdraft_core.decoding.totals import bytes_read, summarize
-from fastdraft_core.events import Block, Event, FirstToken, RunFinished, RunStarted, Token
+from fastdraft_core.events import Block, Event, Exchange, FirstToken, RunFinished, RunStarted, Token
 from fastdraft_core.metrics import Cost
+from fastdraft_core.models.conversation import Conversation
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -76,7 +77,7 @@ class Description:
     """What the events of a run say beside its records; ``mode`` is ``ar`` or ``sd``."""
 
     mode: str
-    prompt: str
+    prompt: str | Conversation
     request: Request
     gamma: int
     tokenizer: PreTrainedTokenizerBase
@@ -95,7 +96,7 @@ def events(
         emitted += record.emitted
         if isinstance(record, First):
             token = Token(id=record.token, text=detokenizer.push(record.token))
-            yield FirstToken(mode=about.mode, token=token, prefill_seconds=record.seconds)
+            yield FirstToken(mode=about.mode, token=token, prefill_seconds=record.seconds, kept=record.kept)
         else:
             passes.append(record)
             yield block_event(record, about.mode, len(passes) - 1, detokenizer, bytes_read(record, about.cost))
@@ -112,9 +113,10 @@ def events(
 
 def _started(about: Description) -> RunStarted:
     request, sampling = about.request, about.request.sampling
+    talk = about.prompt if isinstance(about.prompt, Conversation) else None
     return RunStarted(
         mode=about.mode,
-        prompt=about.prompt,
+        prompt=about.prompt if isinstance(about.prompt, str) else about.prompt.question,
         prompt_tokens=len(request.prompt),
         gamma=about.gamma,
         temperature=sampling.temperature,
@@ -122,6 +124,10 @@ def _started(about: Description) -> RunStarted:
         top_p=sampling.top_p,
         seed=request.seed,
         max_new_tokens=request.max_new_tokens,
+        chat=talk is not None,
+        # Their ids are the engine's own affair.
+        earlier=tuple(Exchange(e.question, e.answer) for e in talk.earlier) if talk else (),
+        verification=request.verification,
     )
 
 
@@ -162,7 +168,7 @@ def block_event(record: Pass, mode: str, index: int, detokenizer: Detokenizer, n
 
 
 def _extra_state(record: Pass, mode: str) -> str:
-    if mode == "ar":
+    if mode == "ar" or not record.drafted:
         return "plain"
     return "corrected" if record.accepted < len(record.drafted) else "bonus"
 

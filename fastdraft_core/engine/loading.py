@@ -45,11 +45,17 @@ _KINDS = {"gpu": "openvino", "npu": "openvino", "cuda": "torch", "xpu": "torch",
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model by the name people know, and the folder of its files; ``head_ids`` are those that a draft's head scores."""
+    """A model by the name people know, and the folder of its files; ``head_ids`` are those that a draft's head scores.
+
+    ``weights`` is the format that belongs to its name, as in ``self:int4``; else the options say it. ``tokenizer`` is its own
+    where that is not the target's.
+    """
 
     name: str
     folder: Path
     head_ids: list[int] | None = None
+    weights: str = ""
+    tokenizer: PreTrainedTokenizerBase | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,8 @@ class Loader:
         for source in self._sources():
             if is_ir_alone(source.folder):
                 return Choice("openvino", f"{source.name} is an OpenVINO model")
-        if options.weights or options.draft_weights or options.kv_precision:
+        formats = [options.weights, options.draft_weights, *(source.weights for source in self._sources())]
+        if any(formats) or options.kv_precision:
             return Choice("openvino", "only OpenVINO has weight formats and key-value precisions")
         if not options.device and (best := choose_device()) != "cpu":
             return Choice("torch", f"OpenVINO does not run on {best}")
@@ -131,7 +138,9 @@ class Loader:
                 found[runtime] = self._load(runtime)
                 self.report(f"measuring {runtime}")
                 before = load()
-                speeds[runtime] = measure(found[runtime].target, found[runtime].draft, prompt)
+                # What has another vocabulary does not draft by itself.
+                alone = self.draft is not None and self.draft.tokenizer is not None
+                speeds[runtime] = measure(found[runtime].target, None if alone else found[runtime].draft, prompt)
                 crowd = crowd or crowded(before, load(), threads)
             except FastdraftError as error:
                 failed = error.message
@@ -156,13 +165,18 @@ class Loader:
 
     def _on_torch(self, source: Source, device: str, weights: str) -> Runtime:
         del weights
+        if source.weights:
+            raise FastdraftError(
+                f"{source.name} needs OpenVINO, since PyTorch computes with whole weights here: add --runtime openvino, or draft "
+                "with the target's first layers, for example self:layers=4."
+            )
         dtype = choose_dtype(device, self.options.dtype)
         self.report(f"loading {source.name} as {dtype} on {device}")
         trust = self.options.trust_remote_code
         return load_runtime(
             source.folder,
             source.name,
-            self.tokenizer,
+            self._tokenizer(source),
             device=device,
             dtype=dtype,
             trust_remote_code=trust,
@@ -170,16 +184,20 @@ class Loader:
         )
 
     def _on_openvino(self, source: Source, device: str, weights: str) -> Runtime:
-        options = self.options
+        options, weights = self.options, source.weights or weights
         folder = ir_of(source.folder, source.name, weights, self.report, trust_remote_code=options.trust_remote_code)
         self.report(f"loading {source.name} into OpenVINO on {device}")
         wanted = OpenVinoOptions(device, options.dtype, options.kv_precision, choose_threads(options.threads))
         trust = options.trust_remote_code
+        tokenizer = self._tokenizer(source)
         runtime = load_ir(
-            folder, source.name, known_ids(self.tokenizer), wanted, trust_remote_code=trust, head_ids=source.head_ids
+            folder, source.name, known_ids(tokenizer), wanted, trust_remote_code=trust, head_ids=source.head_ids
         )
-        check_ids(self.tokenizer, runtime.card.vocab_size, source.name)
+        check_ids(tokenizer, runtime.card.vocab_size, source.name)
         return runtime
+
+    def _tokenizer(self, source: Source) -> PreTrainedTokenizerBase:
+        return self.tokenizer if source.tokenizer is None else source.tokenizer
 
     def _share_cores(self, runtime: str) -> None:
         """Beside OpenVINO, PyTorch only samples; its threads, which wait by spinning, would take the cores away."""

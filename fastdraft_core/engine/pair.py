@@ -9,31 +9,50 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastdraft_core.decoding.cascade import Cascade
 from fastdraft_core.decoding.details import Observer, Witness
-from fastdraft_core.decoding.drafters import ModelDrafter
-from fastdraft_core.decoding.records import Pass, Record, Request
+from fastdraft_core.decoding.drafters import Draft, Drafter, drafter_of
+from fastdraft_core.decoding.ngrams import Ngrams
+from fastdraft_core.decoding.records import TOKEN, Pass, Record, Request
 from fastdraft_core.decoding.sampling import Sampling
+from fastdraft_core.decoding.shared_tokens import SharedTokens
 from fastdraft_core.decoding.speculative import autoregressive, speculative
 from fastdraft_core.decoding.to_events import Description, events
 from fastdraft_core.decoding.token_text import Pieces
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.loading import Loader, Source, check_options, load_runtime
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import Event
+from fastdraft_core.events import Event, Progress
 from fastdraft_core.machine.devices import choose_threads
 from fastdraft_core.metrics import Cost
-from fastdraft_core.models.catalog import parse_name
+from fastdraft_core.models.catalog import ModelName
+from fastdraft_core.models.conversation import Conversation, conversation_ids, end_of_turn
+from fastdraft_core.models.draft_spec import (
+    CascadeDraft,
+    DraftSpec,
+    NgramDraft,
+    OtherDraft,
+    SelfDraft,
+    model_of,
+    parse_draft,
+    refuse_as_target,
+)
 from fastdraft_core.models.draft_vocab import head_ids
+from fastdraft_core.models.first_layers import first_layers
 from fastdraft_core.models.folders import load_generation_config, load_tokenizer, local_folder
-from fastdraft_core.models.prompt_ids import chat_ids, text_ids
+from fastdraft_core.models.prompt_ids import text_ids
+from fastdraft_core.models.shared_tokens import shared_tokens, translator
 from fastdraft_core.models.tokens import known_ids, refuse_ids
 from fastdraft_core.runtimes.base import Runtime
+from fastdraft_core.runtimes.prompt import PREFILL_CHUNK
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 __all__ = ["Pair", "check_vocabularies", "load_pair", "load_runtime"]
 
+#: What is said while a long prompt is read.
+READING = "reading the prompt"
 _SHOWN_DIFFERENCES = 3
 _WARM_UP_TOKENS = 16
 #: After a pause of seconds the bundled pair decodes at 680 tokens/s on OpenVINO, and a fifth of a second later at 880.
@@ -42,10 +61,10 @@ _WARM_UP_SECONDS, _MOST_WARM_UPS = 0.3, 20
 
 @dataclass(slots=True)
 class Pair:
-    """A target, a draft where there is one, and their common tokenizer."""
+    """A target, what drafts for it where something does, and their common tokenizer."""
 
     target: Runtime
-    draft: Runtime | None
+    draft: Draft | None
     tokenizer: PreTrainedTokenizerBase
     stops: frozenset[int]
     threads: int
@@ -53,15 +72,15 @@ class Pair:
     runtime: str = "torch"
     runtime_reason: str = ""
 
-    def drafter(self) -> ModelDrafter:
-        """The draft as a drafter.
+    def drafter(self) -> Drafter:
+        """A new drafter of the draft.
 
         Raises:
             FastdraftError: there is no draft.
         """
         if self.draft is None:
             raise FastdraftError("Speculative decoding needs a draft: add --draft, for example --draft demo:S.")
-        return ModelDrafter(self.draft)
+        return drafter_of(self.draft)
 
     def cost(self) -> Cost:
         """What the passes of this pair read."""
@@ -73,19 +92,29 @@ class Pair:
             draft.kv_bytes_per_token if draft else 0,
         )
 
+    @property
+    def chats(self) -> bool:
+        """Whether the target has a chat template, and so is asked rather than continued."""
+        return bool(getattr(self.tokenizer, "chat_template", None))
+
+    def given(self, prompt: str, *, chat: bool | None = None) -> str | Conversation:
+        """``prompt`` as the question of a conversation if ``chat``, or if it is None and there is a template; else as it is."""
+        return Conversation(prompt) if chat or (chat is None and self.chats) else prompt
+
     def request(
         self,
-        prompt: str,
+        prompt: str | Conversation,
         *,
         max_new_tokens: int,
         sampling: Sampling,
         seed: int = 0,
         chat: bool | None = None,
         ignore_stops: bool = False,
+        verification: str = TOKEN,
     ) -> Request:
-        """A request for the text ``prompt``; see ``encode`` for ``chat``."""
+        """A request for a text or a conversation; see ``encode`` for ``chat``."""
         stops = frozenset[int]() if ignore_stops else self.stops
-        return Request(self.encode(prompt, chat=chat), max_new_tokens, sampling, stops, seed)
+        return Request(self.encode(prompt, chat=chat), max_new_tokens, sampling, stops, seed, verification)
 
     def decode(self, mode: str, request: Request, gamma: int, observe: Observer | None = None) -> Iterator[Record]:
         """Decode autoregressively (``ar``) or speculatively (``sd``), where ``observe`` sees every block."""
@@ -93,19 +122,38 @@ class Pair:
             return autoregressive(self.target, request)
         return speculative(self.target, self.drafter(), request, gamma, observe=observe)
 
-    def warm_up(self, mode: str, request: Request, gamma: int) -> None:
+    def read_prompt(self, mode: str, request: Request) -> Iterator[Progress]:
+        """Read the prompt of ``request``, pass by pass, with all models of ``mode``; decoding then finds it in their caches.
+
+        Says how far it is after every pass, and nothing of a prompt that one pass reads. Whoever stops asking calls it off; what was
+        read by then is not read again.
+        """
+        ids, models = request.prompt, [self.target.reading]
+        if mode == "sd":
+            models.append(self.drafter().reading)
+        for number, reading in enumerate(models):
+            for tokens in reading(ids):
+                if len(ids) > PREFILL_CHUNK:
+                    done = number * len(ids) + tokens
+                    yield Progress(what=READING, done=float(done), total=float(len(models) * len(ids)))
+
+    def warm_up(self, mode: str, request: Request, gamma: int, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Run a few tokens that no measurement sees, and again where they took a moment only: first passes are slower."""
         short, seconds = replace(request, max_new_tokens=_WARM_UP_TOKENS, stops=frozenset()), 0.0
         for _ in range(_MOST_WARM_UPS):
-            *_, last = self.decode(mode, short, gamma)
-            seconds += last.at if isinstance(last, Pass) else 0.0
+            taken = 0.0
+            for record in self.decode(mode, short, gamma):
+                if cancelled():
+                    return
+                taken = record.at if isinstance(record, Pass) else 0.0
+            seconds += taken
             if seconds >= _WARM_UP_SECONDS:
                 return
 
     def events(
         self,
         mode: str,
-        prompt: str,
+        prompt: str | Conversation,
         request: Request,
         gamma: int,
         cancelled: Callable[[], bool] = lambda: False,
@@ -122,7 +170,7 @@ class Pair:
         witness = Witness(request.sampling, Pieces(self.tokenizer))
         return map(witness.describe, events(self.decode(mode, request, gamma, witness), description, cancelled))
 
-    def encode(self, prompt: str, *, chat: bool | None = None) -> list[int]:
+    def encode(self, prompt: str | Conversation, *, chat: bool | None = None) -> list[int]:
         """Ids of a prompt that leaves room in the target's context; see ``ids``.
 
         Raises:
@@ -131,23 +179,27 @@ class Pair:
         ids = self.ids(prompt, chat=chat)
         refuse_ids(ids, self.tokenizer, self.target.card.vocab_size, self.target.card.name)
         if len(ids) >= self.target.context_length:
+            talk = isinstance(prompt, Conversation) and prompt.earlier
             raise FastdraftError(
-                f"The prompt has {len(ids)} tokens and {self.target.card.name} a context of "
-                f"{self.target.context_length}. Shorten the prompt."
+                f"The {'conversation' if talk else 'prompt'} has {len(ids)} tokens and {self.target.card.name} a context of "
+                f"{self.target.context_length}. {'Begin a new one' if talk else 'Shorten the prompt'}."
             )
         return ids
 
-    def ids(self, prompt: str, *, chat: bool | None = None) -> list[int]:
-        """Ids of a prompt of any length, inside the chat template if ``chat``, or if it is None and there is one.
+    def ids(self, prompt: str | Conversation, *, chat: bool | None = None) -> list[int]:
+        """Ids of a prompt of any length; a text stands inside the chat template if ``chat``, or if it is None and there is one.
 
         Raises:
             FastdraftError: nothing is left to continue, or the chat template cannot be applied.
         """
-        template = getattr(self.tokenizer, "chat_template", None)
-        if chat and not template:
-            raise FastdraftError(f"{self.target.card.name} has no chat template; leave --chat out.")
-        if template and chat is not False:
-            return chat_ids(self.tokenizer, prompt, self.target.card.name)
+        if isinstance(prompt, str):
+            prompt = self.given(prompt, chat=chat)
+        if isinstance(prompt, Conversation):
+            if not self.chats:
+                raise FastdraftError(
+                    f"{self.target.card.name} has no chat template, so its text can only be continued."
+                )
+            return conversation_ids(self.tokenizer, prompt, self.target.card.name)
         ids = text_ids(self.tokenizer, prompt)
         if not ids:
             raise FastdraftError("The prompt is empty; give some text to continue.")
@@ -166,48 +218,80 @@ def load_pair(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     check_options(options)
     trust = options.trust_remote_code
-    if parse_name(target).draft_vocab is not None:
-        raise FastdraftError(
-            f"A target scores every id, or its text would be another one: leave @vocab out of {target}. It is for drafts."
-        )
+    refuse_as_target(target)
+    spec = parse_draft(draft) if draft else None
     report(f"finding {target}")
     source = Source(target, local_folder(target, report=report))
     tokenizer = load_tokenizer(source.folder, target, trust_remote_code=trust)
-    other = None
-    if draft:
-        report(f"comparing the tokenizers of {target} and {draft}")
-        other, theirs = _draft_source(draft, trust, report)
-        check_vocabularies(tokenizer.get_vocab(), theirs.get_vocab(), target, draft)
-    loaded = Loader(source, other, tokenizer, options, report).load()
-    first, second = loaded.target, loaded.draft
-    if second and second.vocab_size != first.vocab_size:
-        raise FastdraftError(
-            f"{target} scores {first.vocab_size} ids and {draft} {second.vocab_size}; a draft must score every id of its target."
-        )
-    stops = stop_ids(source.folder, tokenizer, trust)
+    model = _model_of(spec, source, tokenizer, trust, report) if spec else None
+    loaded = Loader(source, model, tokenizer, options, report).load()
+    found = _assembled(spec, source, tokenizer, loaded.target, (model, loaded.draft)) if spec else None
+    stops = stop_ids(source.folder, tokenizer, trust) | end_of_turn(tokenizer)
     threads, seconds = choose_threads(options.threads), time.perf_counter() - started
-    return Pair(first, second, tokenizer, stops, threads, seconds, loaded.runtime, loaded.reason)
+    return Pair(loaded.target, found, tokenizer, stops, threads, seconds, loaded.runtime, loaded.reason)
 
 
-def load_draft(
-    name: str, options: LoadOptions, report: Callable[[str], None] = lambda step: None
-) -> tuple[Runtime, PreTrainedTokenizerBase]:
-    """Load a draft without its target, and its tokenizer; ``options`` are those of the model itself.
+def with_draft(
+    pair: Pair, target: str, draft: str, options: LoadOptions, report: Callable[[str], None] = lambda step: None
+) -> Pair:
+    """``pair`` with another draft of its ``target`` by name; ``options`` are those of the draft's own model.
 
     Raises:
-        FastdraftError: it cannot be loaded.
+        FastdraftError: as ``load_pair``.
     """
-    report(f"finding {name}")
-    source, tokenizer = _draft_source(name, options.trust_remote_code, report)
-    return Loader(source, None, tokenizer, options, report).load().target, tokenizer
+    spec = parse_draft(draft)
+    of_target = Source(target, local_folder(target, report=report))
+    source = _model_of(spec, of_target, pair.tokenizer, options.trust_remote_code, report)
+    model = Loader(source, None, pair.tokenizer, options, report).load().target if source else None
+    return replace(pair, draft=_assembled(spec, of_target, pair.tokenizer, pair.target, (source, model)))
 
 
-def _draft_source(name: str, trust: bool, report: Callable[[str], None]) -> tuple[Source, PreTrainedTokenizerBase]:
-    """Where a draft lies and which ids its head scores, and its tokenizer."""
-    folder = local_folder(name, report=report)
-    tokenizer = load_tokenizer(folder, name, trust_remote_code=trust)
-    stops = stop_ids(folder, tokenizer, trust)
-    return Source(name, folder, head_ids(folder, parse_name(name), known_ids(tokenizer), stops)), tokenizer
+def _model_of(
+    spec: DraftSpec, target: Source, tokenizer: PreTrainedTokenizerBase, trust: bool, report: Callable[[str], None]
+) -> Source | None:
+    """The model that a way to draft needs, with the tokenizer of the target; None where it needs none."""
+    model = model_of(spec)
+    if model is None:
+        return None
+    name = str(model)
+    if isinstance(model, OtherDraft):
+        folder = local_folder(str(model.name), report=report)
+        own = load_tokenizer(folder, name, trust_remote_code=trust)
+        return Source(name, folder, list(shared_tokens(tokenizer, own, (target.name, name))), tokenizer=own)
+    if isinstance(model, SelfDraft):
+        folder = first_layers(target.folder, model.layers, target.name) if model.layers else target.folder
+        scored, weights = ModelName(name, model.draft_vocab), model.weights
+    else:
+        report(f"comparing the tokenizers of {target.name} and {name}")
+        folder, scored, weights = local_folder(name, report=report), model.name, ""
+        theirs = load_tokenizer(folder, name, trust_remote_code=trust)
+        check_vocabularies(tokenizer.get_vocab(), theirs.get_vocab(), target.name, name)
+    ids = head_ids(folder, scored, known_ids(tokenizer), stop_ids(folder, tokenizer, trust))
+    return Source(name, folder, ids, weights)
+
+
+def _assembled(
+    spec: DraftSpec,
+    target: Source,
+    tokenizer: PreTrainedTokenizerBase,
+    runtime: Runtime,
+    needed: tuple[Source | None, Runtime | None],
+) -> Draft:
+    """The way to draft for a target on its runtime, from the model that it ``needed``, as found and as loaded."""
+    if isinstance(spec, NgramDraft):
+        return Ngrams(spec, runtime)
+    source, model = needed
+    assert source is not None
+    assert model is not None, "every other way has a model"
+    if source.tokenizer is not None:
+        shared = shared_tokens(tokenizer, source.tokenizer, (target.name, source.name))
+        translate = translator(tokenizer, source.tokenizer)
+        return SharedTokens(str(spec), model, list(shared.values()), runtime.vocab_size, translate)
+    if model.vocab_size != runtime.vocab_size:
+        raise FastdraftError(
+            f"{target.name} scores {runtime.vocab_size} ids and {spec} {model.vocab_size}; a draft must score every id of its target."
+        )
+    return Cascade(spec, Ngrams(spec.lookup, runtime), model) if isinstance(spec, CascadeDraft) else model
 
 
 def check_vocabularies(target: dict[str, int], draft: dict[str, int], target_name: str, draft_name: str) -> None:
@@ -223,7 +307,7 @@ def check_vocabularies(target: dict[str, int], draft: dict[str, int], target_nam
     shown = "; ".join(f"id {i}: {ours.get(i)!r} against {theirs.get(i)!r}" for i in differing[:_SHOWN_DIFFERENCES])
     raise FastdraftError(
         f"{draft_name} is no draft for {target_name}: their vocabularies differ in {len(differing)} ids ({shown}). "
-        "Use a draft that was made for this target."
+        f"Use a draft that was made for this target, or let it draft the tokens that both have: other:{draft_name}"
     )
 
 

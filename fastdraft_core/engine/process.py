@@ -44,9 +44,14 @@ from fastdraft_core.machine.devices import this_machine
 if TYPE_CHECKING:
     from fastdraft_core.decoding.records import Request
     from fastdraft_core.engine.pair import Pair
+    from fastdraft_core.models.conversation import Conversation
 
 _log = logging.getLogger("fastdraft.engine")
 _CALIBRATION_TOKENS = 48
+
+
+class _Superseded(Exception):  # noqa: N818 - no error: the way out of loading what nobody waits for any more
+    """A newer command came while a pair was loaded or a prompt was read."""
 
 
 class Engine:
@@ -58,6 +63,8 @@ class Engine:
         self._peak_measured = False
         # Commands are numbered; the one in progress ends as soon as it is not the newest.
         self._newest = 0
+        # A run that was asked for meanwhile waits for the pair that is loaded.
+        self._newest_but_runs = 0
         self._commands: queue.SimpleQueue[tuple[int, Command]] = queue.SimpleQueue()
 
     def read(self, source: BinaryIO) -> None:
@@ -68,15 +75,18 @@ class Engine:
             except msgspec.MsgspecError:
                 _log.warning("ignored a malformed command: %r", line[:200])
                 continue
-            self._put(command)
-        self._put(Quit())
+            self.put(command)
+        self.put(Quit())
 
-    def _put(self, command: Command) -> None:
+    def put(self, command: Command) -> None:
+        """Have ``command`` carried out next; the one in progress ends."""
         self._newest += 1
+        if not isinstance(command, Run):
+            self._newest_but_runs = self._newest
         self._commands.put((self._newest, command))
 
-    def _superseded(self, number: int) -> bool:
-        return self._newest != number
+    def _superseded(self, number: int, command: Command) -> bool:
+        return number < (self._newest_but_runs if isinstance(command, Load) else self._newest)
 
     def serve(self) -> None:
         """Carry out commands until ``Quit``."""
@@ -85,7 +95,9 @@ class Engine:
             if isinstance(command, Quit):
                 return
             try:
-                self.carry_out(command, partial(self._superseded, number))
+                self.carry_out(command, partial(self._superseded, number, command))
+            except _Superseded:
+                _log.info("called off")
             except FastdraftError as error:
                 _log.info("refused: %s", error.message)
                 self._fail(error.message)
@@ -102,17 +114,17 @@ class Engine:
         self.emit(Failed(message=message, log=str(places.log_file("engine"))))
 
     def carry_out(self, command: Command, cancelled: Callable[[], bool] = lambda: False) -> None:
-        """Load a pair or decode both ways; ``cancelled`` is asked at every block.
+        """Load a pair or decode both ways; ``cancelled`` is asked at every step, pass over a long prompt and block.
 
         Raises:
             FastdraftError: it cannot be done.
         """
         if isinstance(command, Load):
-            self._load(command)
+            self._load(command, cancelled)
         elif isinstance(command, Run):
             self._compare(command, cancelled)
 
-    def _load(self, command: Load) -> None:
+    def _load(self, command: Load, cancelled: Callable[[], bool]) -> None:
         self.emit(Progress(what="starting PyTorch"))
         if command.trust_remote_code:
             self.emit(Progress(what="code that comes WITH the models runs here"))
@@ -123,6 +135,8 @@ class Engine:
         options = LoadOptions(**{field.name: getattr(command, field.name) for field in fields(LoadOptions)})
 
         def report(step: str) -> None:
+            if cancelled():
+                raise _Superseded
             self.emit(Progress(what=step))
 
         problem = None
@@ -144,6 +158,7 @@ class Engine:
                 runtime_reason=pair.runtime_reason,
                 threads=pair.threads,
                 seconds=pair.seconds,
+                chat=pair.chats,
             )
         )
         if kept := kept_peak_bandwidth():
@@ -163,6 +178,23 @@ class Engine:
             )
         )
 
+    def _prepare(self, pair: Pair, mode: str, request: Request, gamma: int, cancelled: Callable[[], bool]) -> None:
+        """Read the prompt and warm up, so that what is timed finds both done.
+
+        Raises:
+            _Superseded: somebody called it off meanwhile.
+        """
+        progress = None
+        for progress in pair.read_prompt(mode, request):
+            self.emit(progress)
+            if cancelled():
+                raise _Superseded
+        if progress is not None:
+            self.emit(Progress(what="warming up"))
+        pair.warm_up(mode, request, gamma, cancelled)
+        if cancelled():
+            raise _Superseded
+
     def _compare(self, command: Run, cancelled: Callable[[], bool]) -> None:
         """Both modes, one after the other, each after its own warm-up."""
         from fastdraft_core.decoding.sampling import Sampling
@@ -170,16 +202,19 @@ class Engine:
         pair = self._pair
         if pair is None:
             raise FastdraftError("No model is loaded.")
+        prompt = _prompt(pair, command)
         request = pair.request(
-            command.prompt,
+            prompt,
             max_new_tokens=command.max_new_tokens,
             sampling=Sampling(command.temperature, command.top_k, command.top_p),
             seed=command.seed,
+            chat=command.chat,
+            verification=command.verification,
         )
         finished: dict[str, RunFinished] = {}
         for mode in ("ar", "sd") if pair.draft else ("ar",):
-            pair.warm_up(mode, request, command.gamma)
-            for event in pair.events(mode, command.prompt, request, command.gamma, cancelled, inspect=True):
+            self._prepare(pair, mode, request, command.gamma, cancelled)
+            for event in pair.events(mode, prompt, request, command.gamma, cancelled, inspect=True):
                 self.emit(event)
                 if isinstance(event, RunFinished):
                     finished[mode] = event
@@ -193,6 +228,16 @@ class Engine:
         if not self._peak_measured and not cancelled():
             self._peak_measured = True
             self._report_peak(pair, measured_peak_bandwidth())
+
+
+def _prompt(pair: Pair, command: Run) -> str | Conversation:
+    """What is decoded: a text to be continued, or a conversation to be answered."""
+    from fastdraft_core.models.conversation import Conversation
+
+    prompt = pair.given(command.prompt, chat=command.chat)
+    if isinstance(prompt, Conversation):
+        return replace(prompt, earlier=command.earlier, system=command.system)
+    return prompt
 
 
 def compare(pair: Pair, request: Request, gamma: int, ar: RunFinished, sd: RunFinished) -> Compared:

@@ -20,7 +20,7 @@ from fastdraft_core.events.checking import (
     RuntimeChecked,
     Verified,
 )
-from fastdraft_core.events.commands import Cancel, Load, Quit, Run
+from fastdraft_core.events.commands import Cancel, Exchange, Load, Quit, Run
 from fastdraft_core.events.decoding import (
     Block,
     Candidate,
@@ -31,6 +31,15 @@ from fastdraft_core.events.decoding import (
     RunMetrics,
     RunStarted,
     Token,
+)
+from fastdraft_core.events.designing import (
+    DesignFinished,
+    DesignProgress,
+    DesignShape,
+    DesignStarted,
+    Estimate,
+    ShapeMeasured,
+    ShapeTrained,
 )
 from fastdraft_core.events.engine import (
     BlockCost,
@@ -89,9 +98,15 @@ __all__ = [
     "Command",
     "Compared",
     "CostsMeasured",
+    "DesignFinished",
+    "DesignProgress",
+    "DesignShape",
+    "DesignStarted",
     "Detail",
+    "Estimate",
     "Evaluated",
     "Event",
+    "Exchange",
     "Failed",
     "FirstToken",
     "Glanced",
@@ -127,6 +142,8 @@ __all__ = [
     "RuntimeChecked",
     "Sampled",
     "Scored",
+    "ShapeMeasured",
+    "ShapeTrained",
     "StageAcceptance",
     "StageFinished",
     "StageStarted",
@@ -187,6 +204,11 @@ Message = (
     | PointMeasured
     | SweepVerdict
     | SweepFinished
+    | DesignStarted
+    | DesignProgress
+    | ShapeMeasured
+    | ShapeTrained
+    | DesignFinished
     | Check
     | RuntimeChecked
     | GreedyChecked

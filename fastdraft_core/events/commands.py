@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from fastdraft_core.events.base import Event
+
+
+class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An earlier turn: what was asked, and what the model answered; ``ids`` are the answer's tokens, where they are known."""
+
+    question: str
+    answer: str
+    ids: list[int] = []
 
 
 class Load(Event, frozen=True):
@@ -28,7 +38,12 @@ class Load(Event, frozen=True):
 
 
 class Run(Event, frozen=True):
-    """Decode ``prompt`` autoregressively and speculatively, one after the other, each after a warm-up."""
+    """Decode ``prompt`` autoregressively and speculatively, one after the other, each after a warm-up.
+
+    ``chat`` is whether it stands in the target's chat template, by default where there is one: it is then the question after the
+    turns ``earlier``, under a ``system`` prompt, empty for the template's own. Else it is continued as it is.
+    ``verification`` is how sampled blocks are judged: ``token`` by token, or the whole ``block`` at once.
+    """
 
     prompt: str
     gamma: int
@@ -37,6 +52,10 @@ class Run(Event, frozen=True):
     top_p: float = 1.0
     seed: int = 0
     max_new_tokens: int = 128
+    chat: bool | None = None
+    system: str = ""
+    earlier: tuple[Exchange, ...] = ()
+    verification: str = "token"
 
 
 class Cancel(Event, frozen=True):

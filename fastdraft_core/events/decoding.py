@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from fastdraft_core.events.base import Event
+from fastdraft_core.events.commands import Exchange
 
 
 class Candidate(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -87,7 +88,12 @@ class Block(Event, frozen=True):
 
 
 class RunStarted(Event, frozen=True):
-    """A run begins: ``mode`` is ``ar`` or ``sd``; ``prompt_tokens`` counts the prompt's ids."""
+    """A run begins: ``mode`` is ``ar`` or ``sd``; ``prompt_tokens`` counts the prompt's ids.
+
+    With ``chat`` they are those of a conversation, in the target's chat template: ``prompt`` is the last question, asked after
+    the turns ``earlier``, and what follows is its answer. Else ``prompt`` is the beginning of the text itself.
+    ``verification`` is how sampled blocks are judged: ``token`` by token, or the whole ``block`` at once.
+    """
 
     mode: str
     prompt: str
@@ -98,14 +104,22 @@ class RunStarted(Event, frozen=True):
     top_p: float
     seed: int
     max_new_tokens: int
+    chat: bool = False
+    earlier: tuple[Exchange, ...] = ()
+    verification: str = "token"
 
 
 class FirstToken(Event, frozen=True):
-    """The token that the prefill gives; decode time starts here."""
+    """The token that the prefill gives; decode time starts here.
+
+    Of the prompt the first ``kept`` tokens were in the cache from before; the seconds that reading them took then are in
+    ``prefill_seconds``, so that it is the time to the first token of a prompt that nobody read before.
+    """
 
     mode: str
     token: Token
     prefill_seconds: float
+    kept: int = 0
 
 
 class RunMetrics(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
 
     ``compute`` and ``kv_dtype`` are how it computes and keeps keys and values, where that may differ from ``dtype``.
     ``draft_vocab`` is how many ids the head of a draft scores, 0 where it scores all. ``fallback`` says why it does not run the
-    fast way of its runtime; empty where it does.
+    fast way of its runtime; empty where it does. What drafts without a model has a card as well, without ``parameters``.
     """
 
     name: str
@@ -29,6 +29,11 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     kv_dtype: str = ""
     draft_vocab: int = 0
     fallback: str = ""
+
+    @property
+    def is_model(self) -> bool:
+        """Whether there are weights at all."""
+        return self.parameters > 0
 
     @property
     def precision(self) -> str:
@@ -50,7 +55,8 @@ class PairLoaded(Event, frozen=True):
     """Target and draft are in memory and their vocabularies agree, id by id.
 
     ``draft`` is absent when speculation is off; ``draft_problem`` then says why, if it was asked for.
-    ``runtime`` is ``torch`` or ``openvino``; ``runtime_reason`` says why, where nobody chose it.
+    ``runtime`` is ``torch`` or ``openvino``; ``runtime_reason`` says why, where nobody chose it. ``chat`` is whether the target
+    has a chat template, and so is asked rather than continued.
     """
 
     target: ModelCard
@@ -60,6 +66,7 @@ class PairLoaded(Event, frozen=True):
     threads: int
     seconds: float
     runtime_reason: str = ""
+    chat: bool = False
 
 
 class NearTie(msgspec.Struct, frozen=True, kw_only=True):

@@ -42,7 +42,8 @@ class SweepStarted(Event, frozen=True):
     ``load`` is how the models were loaded (the fields of ``LoadOptions``, with the runtime that was used and why in
     ``runtime_reason``); ``hashes`` maps a model's name to the digest of its weights and tokenizer. ``peak_bandwidth`` is the
     machine's measured peak in GB/s for ``threads`` threads, absent where models do not lie in main memory. ``ignore_stop``: texts
-    went on to their full length past where the model ends them.
+    went on to their full length past where the model ends them. ``verification`` is how sampled blocks were judged, ``token`` by
+    token or over the whole ``block``; predictions are always of the first, and foretell too little of the second.
     """
 
     schema: str
@@ -68,6 +69,7 @@ class SweepStarted(Event, frozen=True):
     peak_bandwidth: float | None
     last_level_cache: int | None
     ignore_stop: bool = True
+    verification: str = "token"
 
 
 class SweepProgress(Event, frozen=True):

@@ -11,11 +11,17 @@ import msgspec
 
 import fastdraft_core
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.models.catalog import DEMO, hub_id
+from fastdraft_core.models.catalog import hub_id, own_target
 from fastdraft_core.models.draft_vocab import DRAFT_VOCAB_FILE, DraftVocab
 
 #: Sections of the source's card that are still true of the export.
 _CARRIED = ("Data", "Training", "Acceptance", "Recipe")
+_LIBRARIES = {"openvino": "openvino", "hf": "transformers", "gguf": "gguf"}
+_FORMS = {
+    "openvino": "An OpenVINO IR with tokenizer and detokenizer",
+    "hf": "A Hugging Face folder",
+    "gguf": "A GGUF file with its tokenizer",
+}
 _SCHEMA = "fastdraft.bench/"
 _GAMMA = 4
 
@@ -71,7 +77,7 @@ class Measured(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was exported; ``target`` is empty unless it is a draft whose target is known."""
+    """What was exported; ``target`` is empty unless it is a draft whose target is known, ``file`` unless it is a GGUF file."""
 
     name: str
     target: str
@@ -82,6 +88,7 @@ class Facts:
     parameters: int
     measured: Measured | None
     vocab: DraftVocab | None = None
+    file: str = ""
 
 
 def read_measured(file: Path, model: str) -> Measured:
@@ -150,11 +157,11 @@ def _sections(text: str) -> tuple[str, dict[str, str]]:
 def _header(facts: Facts, source: dict[str, Any]) -> str:
     from huggingface_hub import CardData
 
-    # The bundled models are this project's own; what others trained says for itself.
-    ours = "apache-2.0" if facts.name.partition(":")[0] == DEMO else None
+    # The bundled models and SmolLM2 have this licence; what others trained says for itself.
+    ours = "apache-2.0" if own_target(facts.name) else None
     data = CardData(
         license=source.get("license") or ours,
-        library_name="openvino" if facts.form == "openvino" else "transformers",
+        library_name=_LIBRARIES[facts.form],
         pipeline_tag="text-generation",
         base_model=hub_id(facts.name) or source.get("base_model"),
         tags=["speculative-decoding", "fastdraft", *(["draft-model"] if facts.target else [])],
@@ -163,25 +170,27 @@ def _header(facts: Facts, source: dict[str, Any]) -> str:
 
 
 def _origin(facts: Facts) -> str:
-    form = "An OpenVINO IR with tokenizer and detokenizer" if facts.form == "openvino" else "A Hugging Face folder"
     width = f"{facts.width} logits"
     if facts.width != facts.width_before:
         width += f", the width of `{facts.target}` (the source has {facts.width_before}; added ids are never the most likely)"
     exported = (
-        f"{form}, weights {facts.weights}, {facts.parameters:,} parameters, {width}. Exported from `{facts.name}` by "
+        f"{_FORMS[facts.form]}, weights {facts.weights}, {facts.parameters:,} parameters, {width}. Exported from `{facts.name}` by "
         f"fastdraft {fastdraft_core.__version__}."
     )
     if facts.vocab is None:
         return exported
+    listed = "" if facts.file else f" fastdraft reads `{DRAFT_VOCAB_FILE}` and scores the list alone."
     return (
         f"{exported}\n\nThe draft was trained to score {facts.vocab}. This export has the whole head, since other programs know no "
         f"such list: the rows of all other ids are the mean of those {len(facts.vocab.ids):,}, so that none of them is ever the "
-        f"most likely. fastdraft reads `{DRAFT_VOCAB_FILE}` and scores the list alone."
+        f"most likely.{listed}"
     )
 
 
 def _use(facts: Facts, folder: str) -> str:
     """The lines for OpenVINO GenAI, transformers and vLLM; those that read the other form come after the way to it."""
+    if facts.form == "gguf":
+        return _gguf(facts)
     names = f"`{'TARGET' if facts.target else 'DRAFT'}` is the {'target' if facts.target else 'draft'}'s folder or id"
     other, suffix = ("hf", "hf") if facts.form == "openvino" else ("openvino", "ov")
     converted = f"{folder}-{suffix}"
@@ -233,6 +242,23 @@ def _vllm(facts: Facts, folder: str) -> str:
     return (
         f"vLLM:\n\n```sh\nvllm serve {target} --speculative-config "
         f'\'{{"method": "draft_model", "model": "{draft}", "num_speculative_tokens": {gamma}}}\'\n```'
+    )
+
+
+def _gguf(facts: Facts) -> str:
+    """The lines for the programs that read GGUF files."""
+    target, draft, gamma = _both(facts, facts.file)
+    which = "target" if facts.target else "draft"
+    stem = facts.file.removesuffix(".gguf").lower()
+    return (
+        f"`{'TARGET' if facts.target else 'DRAFT'}` is the GGUF file of the {which}.\n\nllama.cpp (older releases say `--draft-max` "
+        "for the last option and know no `--spec-type`):\n\n"
+        f"```sh\nllama-server --model {target} --model-draft {draft} --spec-type draft-simple --spec-draft-n-max {gamma}\n```"
+        f"\n\nLM Studio: put the file into a folder of its own, and choose the draft beside the loaded target, under "
+        "Speculative Decoding in the chat's side bar (Power User).\n\n"
+        f"```sh\nmkdir -p ~/.lmstudio/models/fastdraft/{stem}\ncp {facts.file} ~/.lmstudio/models/fastdraft/{stem}/\n```\n\n"
+        "Ollama has no option for a GGUF draft beside a target (its issue 5800 asks for one). It runs this model by itself, and "
+        f"llama.cpp takes Ollama's own files as targets.\n\n```sh\necho 'FROM ./{facts.file}' > Modelfile\nollama create {stem} -f Modelfile\n```"
     )
 
 

@@ -1,8 +1,9 @@
-"""Write a model so that other programs use it: an OpenVINO IR for OpenVINO GenAI, or a Hugging Face folder."""
+"""Write a model so that other programs use it: an IR for OpenVINO GenAI, a Hugging Face folder, or a GGUF file."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from fastdraft_core.engine.pair import check_vocabularies
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.export.card import Facts, model_card, read_measured
 from fastdraft_core.files import building
-from fastdraft_core.models.catalog import DEMO, parse_name
+from fastdraft_core.models.catalog import is_here, own_target, parse_name
 from fastdraft_core.models.draft_vocab import read_draft_vocab, write_draft_vocab
 from fastdraft_core.models.folders import load_config, load_tokenizer, local_folder
 from fastdraft_core.models.weights import is_ir
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 #: Each form and the weights it has when nobody chooses.
-FORMS = {"openvino": "int8", "hf": "original"}
+FORMS = {"openvino": "int8", "hf": "original", "gguf": "q8_0"}
+#: What a GGUF file can store; q4_1 is nearest to the int4 of OpenVINO.
+GGUF_WEIGHTS = ("f16", "q8_0", "q4_0", "q4_1")
+_GGUF_ENDING = re.compile(r"[-.]gguf$", re.IGNORECASE)
 #: Of the generation settings, what the others must agree with.
 _FIRST_SETTINGS = ("bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "num_beams")
 
@@ -57,7 +61,9 @@ def export(model: str, output: Path, options: ExportOptions, report: Callable[[s
         FastdraftError: the model, the form or the weights are not usable, the draft does not fit its target, or
             ``output`` is in use or on a full disk.
     """
-    weights = _weights(options)
+    weights, stored = _weights(options)
+    if options.form == "gguf" and output.suffix.lower() == ".gguf":
+        raise FastdraftError(f"--output is a folder, for the GGUF file and its card; write {output.with_suffix('')}.")
     measured = read_measured(options.bench, model) if options.bench else None
     trust = options.trust_remote_code
     asked = parse_name(model)
@@ -70,15 +76,21 @@ def export(model: str, output: Path, options: ExportOptions, report: Callable[[s
         raise FastdraftError(f"{model} is an OpenVINO IR already. Export from the Hugging Face folder it was made of.")
     with building(output, needed=needed_bytes(source, weights)) as folder:
         tokenizer = load_tokenizer(source, model, trust_remote_code=trust)
-        target = options.target or (DEMO if model.startswith(f"{DEMO}:") else "")
-        width = _target_width(target, model, tokenizer, trust=trust) if target else None
+        own = own_target(model) if ":" in model else ""
+        target = options.target or own
+        # A bundled draft has its target's width; a target that was not downloaded need not be.
+        known = bool(options.target or (own and is_here(own)))
+        width = _target_width(target, model, tokenizer, trust=trust) if known else None
         loaded: Any = load_for(weights, source, model, report, trust_remote_code=trust)
         before = loaded.config.get_text_config().vocab_size
         vocab = read_draft_vocab(source)
         if vocab is not None:
             report(f"making the rows of the head that {model} was not trained with harmless")
             fill_unscored_rows(loaded, vocab.ids)
-            write_draft_vocab(folder, vocab)
+            if options.form == "gguf":
+                report(f"the whole head of {model} is written: llama.cpp knows no draft vocabulary")
+            else:
+                write_draft_vocab(folder, vocab)
         if width and width != before:
             report(f"giving {model} the {width} logits of {target} (it has {before})")
             resize_vocabulary(loaded, width)
@@ -86,26 +98,61 @@ def export(model: str, output: Path, options: ExportOptions, report: Callable[[s
             name=_public(model),
             target=_public(target),
             form=options.form,
-            weights=str(weights),
+            weights=stored,
             width=width or before,
             width_before=before,
             parameters=loaded.num_parameters(),
             measured=measured,
             vocab=vocab,
+            file=f"{_GGUF_ENDING.sub('', output.name)}-{stored.upper()}.gguf" if options.form == "gguf" else "",
         )
-        if dropped := mend_generation_config(loaded):
-            report(f"leaving out of generation_config.json what contradicts the rest: {', '.join(dropped)}")
-        if options.form == "openvino":
-            write_ir(loaded, folder, weights, report, name=model)
+        if options.form == "gguf":
+            _write_gguf(loaded, folder, facts, target or model, report, trust=trust)
         else:
-            report(f"writing {model}")
-            loaded.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        _help_older_readers(folder)
-        if options.form == "openvino":
-            convert_tokenizer(tokenizer, folder)
+            _write_folder(loaded, tokenizer, folder, options.form, weights, model, report)
         (folder / "README.md").write_text(model_card(facts, source, output.name), encoding="utf-8")
     return facts
+
+
+def _write_folder(
+    loaded: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    form: str,
+    weights: WeightFormat,
+    name: str,
+    report: Callable[[str], None],
+) -> None:
+    """Model and tokenizer as an IR or for transformers."""
+    if dropped := mend_generation_config(loaded):
+        report(f"leaving out of generation_config.json what contradicts the rest: {', '.join(dropped)}")
+    if form == "openvino":
+        write_ir(loaded, folder, weights, report, name=name)
+    else:
+        report(f"writing {name}")
+        loaded.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    _help_older_readers(folder)
+    if form == "openvino":
+        convert_tokenizer(tokenizer, folder)
+
+
+def _write_gguf(
+    loaded: PreTrainedModel,
+    folder: Path,
+    facts: Facts,
+    vocabulary_of: str,
+    report: Callable[[str], None],
+    *,
+    trust: bool,
+) -> None:
+    """One file for llama.cpp, with the tokenizer of the model ``vocabulary_of``."""
+    from fastdraft_core.export.gguf_file import tokenizer_metadata, write_gguf
+
+    called = facts.file.rpartition("-")[0]
+    report(f"taking the tokenizer of {vocabulary_of}")
+    tokenizer = tokenizer_metadata(vocabulary_of, facts.width, called, trust_remote_code=trust)
+    write_gguf(loaded, folder / facts.file, facts.weights, tokenizer, facts.name, called, report)
 
 
 def fill_unscored_rows(model: PreTrainedModel, ids: Sequence[int]) -> None:
@@ -184,13 +231,19 @@ def _public(name: str) -> str:
     return Path(name).resolve().name if Path(name).exists() else name
 
 
-def _weights(options: ExportOptions) -> WeightFormat:
+def _weights(options: ExportOptions) -> tuple[WeightFormat, str]:
+    """In which format the model is loaded and, for an IR, written; and the name of what is stored."""
     if options.form not in FORMS:
-        raise FastdraftError(f"There is no form {options.form!r} to export to; use {' or '.join(FORMS)}.")
-    weights = WeightFormat.parse(options.weights or FORMS[options.form])
+        raise FastdraftError(f"There is no form {options.form!r} to export to; use {', '.join(FORMS)}.")
+    asked = options.weights or FORMS[options.form]
+    if options.form == "gguf":
+        if (kind := asked.strip().lower()) not in GGUF_WEIGHTS:
+            raise FastdraftError(f"--to gguf has the weights {', '.join(GGUF_WEIGHTS)}, not {asked!r}.")
+        return WeightFormat("original"), kind
+    weights = WeightFormat.parse(asked)
     if options.form == "hf" and weights.bits:
         raise FastdraftError(f"{weights} is a format of OpenVINO; --to hf has original, bf16 and f16 weights.")
-    return weights
+    return weights, str(weights)
 
 
 def _target_width(target: str, draft: str, tokenizer: PreTrainedTokenizerBase, *, trust: bool) -> int:

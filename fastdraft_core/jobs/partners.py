@@ -9,11 +9,11 @@ from statistics import fmean
 
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.jobs.view import JobView
-from fastdraft_core.models.catalog import DEMO
+from fastdraft_core.models.catalog import OWN_TARGETS, usual_draft
 from fastdraft_core.models.local_models import ShelfModel, drafts_for, targets_for
 from fastdraft_core.results import store
 
-HOW = "S for demo, else the draft with the highest acceptance in kept sweeps or in its job, else the smallest"
+HOW = "a bundled target's own draft S, else the draft with the highest acceptance in kept sweeps or in its job, else the smallest"
 """How a draft is chosen where several fit."""
 
 
@@ -35,13 +35,12 @@ class Pair:
 
 
 def pair(model: ShelfModel, models: Sequence[ShelfModel], known: KnownAcceptance) -> Pair:
-    """The pair of ``model`` and the partner that suits it best; the bundled target comes before others of its kind."""
+    """The pair of ``model`` and the partner that suits it best; a target that has bundled drafts comes before others."""
     targets, drafts = targets_for(model, models), drafts_for(model, models)
     if targets:
-        target = next((one for one in targets if one.name == DEMO), targets[0])
-        return Pair(
-            target.name, model.name, "the bundled target" if target.name == DEMO else "the largest that it fits"
-        )
+        target = next((one for one in targets if one.name in OWN_TARGETS), targets[0])
+        own = target.name in OWN_TARGETS
+        return Pair(target.name, model.name, "fastdraft's own target" if own else "the largest that it fits")
     if not drafts:
         return Pair(model.name, "", "no draft here fits it")
     return _with_draft(model.name, drafts, known)
@@ -49,8 +48,8 @@ def pair(model: ShelfModel, models: Sequence[ShelfModel], known: KnownAcceptance
 
 def _with_draft(target: str, drafts: Sequence[ShelfModel], known: KnownAcceptance) -> Pair:
     names = [draft.name for draft in drafts]
-    if target == DEMO and f"{DEMO}:S" in names:
-        return Pair(target, f"{DEMO}:S", "the bundled draft of middle size")
+    if (usual := usual_draft(target)) in names:
+        return Pair(target, usual, "the bundled draft that it is shown with")
     for rates, where in ((known.sweeps, "in kept sweeps"), (known.jobs, "after its training")):
         rated = {name: rates[target, name] for name in names if (target, name) in rates}
         if rated:

@@ -17,8 +17,13 @@ from fastdraft_core.models.gguf import locations
 from fastdraft_core.models.gguf.facts import gguf_facts
 from fastdraft_core.models.weights import weight_files
 
-#: The name of the bundled target; ``demo:S`` is its draft S.
-DEMO = "demo"
+#: The bundled target, and a published one that ``fastdraft download`` brings; ``demo:S`` is draft S of the first.
+DEMO, SMOLLM2 = "demo", "smollm2"
+OWN_TARGETS = (DEMO, SMOLLM2)
+#: The published one on the hub.
+SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
+#: Sizes of drafts in their order.
+_SIZES = ("XS", "S", "M")
 #: A folder of models is looked through this deep: ``models/owner/model``.
 _DEPTH = 2
 #: More folders than this are no place for models, such as a home or the root of a disk.
@@ -34,8 +39,8 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A model on this machine. ``name`` is what one types for it; ``weight_bytes`` its files' size; ``folder`` where it lies.
 
     ``vocab_size`` is the configuration's; a draft fits a target only if their tokenizers agree, which
-    is proved when both are loaded. ``context`` is in tokens, where the configuration tells it. A GGUF model has a
-    ``quantization``, and lies in the file ``folder``.
+    is proved when both are loaded. ``context`` is in tokens, where the configuration tells it; ``model_type`` is its word for the
+    kind of model. A GGUF model has a ``quantization``, and lies in the file ``folder``.
     """
 
     name: str
@@ -45,6 +50,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     folder: str = ""
     context: int | None = None
     quantization: str = ""
+    model_type: str = ""
 
 
 class _Config(msgspec.Struct):
@@ -54,6 +60,7 @@ class _Config(msgspec.Struct):
     vocab_size: int | None = None
     max_position_embeddings: int | None = None
     text_config: dict[str, object] | None = None
+    model_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +98,36 @@ def parse_name(name: str) -> ModelName:
     return ModelName(base, int(value))
 
 
-def demo_drafts() -> list[str]:
-    """Names of the bundled drafts, smallest first: ``demo:XS``, ``demo:S``, ``demo:M``."""
-    found = {path.parent.name for path in (places.assets() / "demo" / "drafts").glob("*/config.json")}
-    order = ["XS", "S", "M"]
-    return [f"{DEMO}:{size}" for size in sorted(found, key=lambda s: (order.index(s) if s in order else len(order), s))]
+def own_target(name: str) -> str:
+    """The one of ``OWN_TARGETS`` that ``name`` is, or is a draft of, such as ``demo`` for ``demo:S``; empty for other models."""
+    target = name.partition("@vocab=")[0].partition(":")[0]
+    return target if target in OWN_TARGETS else ""
+
+
+def bundled_drafts(target: str) -> list[str]:
+    """Names of the bundled drafts of ``target``, smallest first: ``demo:XS``, ``demo:S``, ``demo:M``; none of other models."""
+    if target not in OWN_TARGETS:
+        return []
+    found = {path.parent.name for path in (places.assets() / target / "drafts").glob("*/config.json")}
+    order = {size: number for number, size in enumerate(_SIZES)}
+    return [f"{target}:{size}" for size in sorted(found, key=lambda size: (order.get(size, len(order)), size))]
+
+
+def usual_draft(target: str) -> str:
+    """The bundled draft that ``target`` is shown with, S where there is one; empty where it has none."""
+    drafts = bundled_drafts(target)
+    return f"{target}:S" if f"{target}:S" in drafts else next(iter(drafts), "")
+
+
+def is_here(target: str) -> bool:
+    """Whether this one of ``OWN_TARGETS`` lies on this machine."""
+    return (_target_folder(target) / "config.json").is_file()
+
+
+def first_pair() -> tuple[str, str]:
+    """The target and draft to begin with: SmolLM2 where it is here and a draft of it is bundled, else the bundled pair."""
+    target = SMOLLM2 if is_here(SMOLLM2) and usual_draft(SMOLLM2) else DEMO
+    return target, usual_draft(target) or f"{target}:S"
 
 
 def resolve(name: str) -> str:
@@ -108,8 +140,8 @@ def resolve(name: str) -> str:
             option is wrong.
     """
     name = parse_name(name).base
-    if _is_bundled(name):
-        return str(_demo_folder(name))
+    if own_target(name):
+        return str(_own_folder(name))
     path = expanded(name)
     if (file := locations.named_file(name, path)) is not None:
         return str(file)
@@ -126,13 +158,15 @@ def resolve(name: str) -> str:
     looks_like_id = name.count("/") == 1 and not name.startswith((".", "/", "~")) and "\\" not in name
     if not looks_like_id:
         raise FastdraftError(
-            f"There is no model folder at {path}. Give a folder, a .gguf file, a hub id (owner/model) or {DEMO!r}."
+            f"There is no model folder at {path}. Give a folder, a .gguf file, a hub id (owner/model), {DEMO!r} or {SMOLLM2!r}."
         )
     return name
 
 
 def hub_id(name: str) -> str | None:
-    """``name`` where it is an id of the hub (``owner/model``), and neither bundled nor a folder of this machine."""
+    """The id of the hub that ``name`` is, or stands for; None for what is bundled and for a folder of this machine."""
+    if name == SMOLLM2:
+        return SMOLLM2_HUB
     return name if _HUB_ID.fullmatch(name) and not expanded(name).exists() else None
 
 
@@ -140,19 +174,29 @@ def lasting(name: str) -> str:
     """``name`` as it means the same from every working folder: a folder or file by its whole path, any other as it is."""
     parsed = parse_name(name)
     path = expanded(parsed.base)
-    if not parsed.base or _is_bundled(parsed.base) or not path.exists():
+    if not parsed.base or own_target(parsed.base) or not path.exists():
         return name
     return str(replace(parsed, base=str(path.absolute())))
 
 
 def bundled_models() -> list[ModelEntry]:
-    """The bundled target, then its drafts, smallest first."""
-    entries = (_entry(_demo_folder(name), name) for name in _bundled_names())
-    return [entry for entry in entries if entry is not None]
+    """The bundled target and its drafts, smallest first, then the bundled drafts of SmolLM2."""
+    there = [DEMO] if is_here(DEMO) else []
+    names = [*there, *bundled_drafts(DEMO), *bundled_drafts(SMOLLM2)]
+    return [entry for name in names if (entry := _entry(_own_folder(name), name)) is not None]
+
+
+def downloaded_models() -> list[ModelEntry]:
+    """SmolLM2, where ``fastdraft download smollm2`` has brought it."""
+    entry = _entry(_target_folder(SMOLLM2), SMOLLM2)
+    return [entry] if entry is not None else []
 
 
 def cached_models() -> list[ModelEntry]:
-    """Causal models with weights in the Hugging Face cache, by name; an absent or damaged cache has none."""
+    """Causal models with weights in the Hugging Face cache, by name; an absent or damaged cache has none.
+
+    GGUF files are named by their paths, since a repository often holds one model in many quantizations.
+    """
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -160,12 +204,14 @@ def cached_models() -> list[ModelEntry]:
         repositories = scan_cache_dir(hub_cache()).repos
     except (CacheNotFound, OSError, ValueError):
         return []
-    found = []
+    found: list[ModelEntry] = []
     for repository in sorted(repositories, key=lambda repository: repository.repo_id.lower()):
         newest = max(repository.revisions, key=lambda revision: revision.last_modified, default=None)
         if repository.repo_type == "model" and newest is not None:
-            found.append(_entry(newest.snapshot_path, repository.repo_id))
-    return [entry for entry in found if entry is not None]
+            entry = _entry(newest.snapshot_path, repository.repo_id)
+            found += [entry] if entry is not None else []
+            found += _gguf_entries((str(file), file) for file in locations.below(newest.snapshot_path, 1))
+    return found
 
 
 def models_in(folder: Path, depth: int = _DEPTH) -> list[ModelEntry]:
@@ -207,15 +253,6 @@ def expanded(name: str) -> Path:
     return path
 
 
-def _is_bundled(name: str) -> bool:
-    return name == DEMO or name.startswith(f"{DEMO}:")
-
-
-def _bundled_names() -> list[str]:
-    there = (places.assets() / "demo" / "target" / "config.json").is_file()
-    return [*([DEMO] if there else []), *demo_drafts()]
-
-
 def _folders(folder: Path, depth: int) -> Iterator[Path]:
     """``folder`` and what lies in it; left out are hidden folders, those inside a model, and those that are being written."""
     yield folder
@@ -249,6 +286,7 @@ def _entry(folder: Path, name: str) -> ModelEntry | None:
         weight_bytes=size,
         folder=str(folder),
         context=config.max_position_embeddings,
+        model_type=config.model_type,
     )
 
 
@@ -269,14 +307,20 @@ def _gguf_entries(named: Iterable[tuple[str, Path]]) -> list[ModelEntry]:
     ]
 
 
-def _demo_folder(name: str) -> Path:
-    demo = places.assets() / "demo"
-    folder = demo / "target" if name == DEMO else demo / "drafts" / name.removeprefix(f"{DEMO}:")
-    if not (folder / "config.json").is_file():
-        bundled = (
-            ", ".join([DEMO, *demo_drafts()])
-            if (demo / "target" / "config.json").is_file()
-            else "none in this installation"
+def _target_folder(target: str) -> Path:
+    """Where this one of ``OWN_TARGETS`` lies, or would."""
+    return places.assets() / DEMO / "target" if target == DEMO else places.models() / target
+
+
+def _own_folder(name: str) -> Path:
+    """The folder of one of ``OWN_TARGETS``, or of its draft."""
+    target, _, size = name.partition(":")
+    folder = places.assets() / target / "drafts" / size if size else _target_folder(target)
+    if (folder / "config.json").is_file():
+        return folder
+    if name == SMOLLM2:
+        raise FastdraftError(
+            f"{SMOLLM2} ({SMOLLM2_HUB}) is not on this machine yet: `fastdraft download {SMOLLM2}` brings it, at most 270 MB."
         )
-        raise FastdraftError(f"There is no bundled model {name!r}; bundled: {bundled}.")
-    return folder
+    bundled = ", ".join([*([target] if is_here(target) else []), *bundled_drafts(target)])
+    raise FastdraftError(f"There is no bundled model {name!r}; bundled: {bundled or 'none in this installation'}.")

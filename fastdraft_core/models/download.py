@@ -30,8 +30,10 @@ _BY_HAND = (
 )
 
 
-def download(name: str) -> Generator[Progress, None, Path]:
+def download(name: str, revision: str | None = None) -> Generator[Progress, None, Path]:
     """Fetch the model ``name`` (``owner/model``), telling bytes done of all. Returns the folder in the cache.
+
+    ``revision`` is a commit of the hub; None for the newest one.
 
     Raises:
         FastdraftError: there is no such model, it is gated, the hub cannot be reached, or the disk is too small.
@@ -41,13 +43,15 @@ def download(name: str) -> Generator[Progress, None, Path]:
 
     disable_progress_bars()
     with _in_words(name):
-        files = snapshot_download(name, allow_patterns=_FILES, ignore_patterns=LEFT_OUT, dry_run=True)
+        files = snapshot_download(
+            name, revision=revision, allow_patterns=_FILES, ignore_patterns=LEFT_OUT, dry_run=True
+        )
         total = sum(file.file_size for file in files)
         here = sum(file.file_size for file in files if file.is_cached)
         blobs = repository(name) / "blobs"
         whole = {path for path in _files(blobs) if path.suffix != ".incomplete"}
         _check_room(name, total - here)
-        result = _start(name, [file for file in files if file.will_download and file.file_size > _LARGE])
+        result = _start(name, revision, [file for file in files if file.will_download and file.file_size > _LARGE])
         while True:
             try:
                 done = result.get(timeout=_TELL_SECONDS)
@@ -61,7 +65,7 @@ def download(name: str) -> Generator[Progress, None, Path]:
             return Path(done)
 
 
-def _start(name: str, large: list[DryRunFileInfo]) -> SimpleQueue[str | BaseException]:
+def _start(name: str, revision: str | None, large: list[DryRunFileInfo]) -> SimpleQueue[str | BaseException]:
     """Fetch on a thread that ends with the program, so that ctrl-c need not wait for a file of gigabytes.
 
     Large files come one by one with their parts kept; the hub's library fetches the rest and puts all in their places.
@@ -74,7 +78,7 @@ def _start(name: str, large: list[DryRunFileInfo]) -> SimpleQueue[str | BaseExce
         try:
             for file in large:
                 fetch(name, file.filename, file.commit_hash)
-            result.put(snapshot_download(name, allow_patterns=_FILES, ignore_patterns=LEFT_OUT))
+            result.put(snapshot_download(name, revision=revision, allow_patterns=_FILES, ignore_patterns=LEFT_OUT))
         except BaseException as error:
             result.put(error)
 

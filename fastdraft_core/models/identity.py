@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from fastdraft_core.models.catalog import parse_name
+from fastdraft_core.models.draft_spec import ModelDraft, OtherDraft, SelfDraft, model_of, parse_draft
 from fastdraft_core.models.draft_vocab import DRAFT_VOCAB_FILE
 from fastdraft_core.models.file_hashes import file_hash
 from fastdraft_core.models.folders import local_folder
@@ -37,6 +38,17 @@ def model_hash(name: str) -> str:
     for file in _files(local_folder(name), _ALL):
         digest.update(f"{file.name}:{file_hash(file)}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def draft_hash(name: str, target: str) -> str:
+    """16 hex digits of a way to draft for ``target``: of its notation and its model, where there is one."""
+    spec = parse_draft(name)
+    if isinstance(spec, ModelDraft):
+        return model_hash(name)
+    model = model_of(spec)
+    name = target if isinstance(model, SelfDraft) else str(model.name if isinstance(model, OtherDraft) else model)
+    files = "" if model is None else model_hash(name)
+    return hashlib.sha256(f"{spec} {files}".encode()).hexdigest()[:16]
 
 
 def source_key(folder: Path) -> str:

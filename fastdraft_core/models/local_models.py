@@ -22,18 +22,21 @@ from fastdraft_core.models.catalog import (
     ModelEntry,
     bundled_models,
     cached_models,
+    downloaded_models,
     expanded,
     llama_cpp_models,
     lm_studio_models,
     models_in,
     ollama_models,
 )
+from fastdraft_core.models.convertible import conversion_problem
 from fastdraft_core.models.fingerprint import fingerprint
 from fastdraft_core.models.gguf.facts import gguf_facts
-from fastdraft_core.models.weights import count_parameters, stamp
+from fastdraft_core.models.weights import count_parameters, is_ir, stamp
 
 Place = Literal[
     "bundled",
+    "downloaded",
     "folders",
     "jobs",
     "exported",
@@ -47,7 +50,7 @@ Place = Literal[
 #: Bytes a weight takes in memory; modelled, scales of the integer formats left out.
 BYTES_A_WEIGHT = {"float32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}
 #: What fastdraft itself has made. Nothing else is ever deleted.
-_DELETABLE: tuple[Place, ...] = ("exported", "imported", "converted")
+_DELETABLE: tuple[Place, ...] = ("downloaded", "exported", "imported", "converted")
 #: A draft has at most this share of its target's parameters: a conversion of the target itself has nearly all of them.
 _DRAFT_SHARE = 0.8
 
@@ -57,6 +60,7 @@ class ShelfModel:
     """A model on this machine. ``parameters`` is None where no header of its weights can be read.
 
     ``tokenizer`` names its vocabulary: equal names, equal tokens id by id; empty where no tokenizer.json can be read.
+    ``chat`` says that it comes with a chat template.
     """
 
     entry: ModelEntry
@@ -64,11 +68,19 @@ class ShelfModel:
     parameters: int | None
     tokenizer: str
     num_tokens: int
+    chat: bool = False
 
     @property
     def name(self) -> str:
         """What one types for it."""
         return self.entry.name
+
+    @property
+    def conversion_problem(self) -> str:
+        """Why OpenVINO cannot be given it, as the end of a sentence; empty where it can, or is an OpenVINO model already."""
+        if not self.entry.model_type or is_ir(self.folder):
+            return ""
+        return conversion_problem(self.entry.model_type)
 
     @property
     def folder(self) -> Path:
@@ -77,7 +89,7 @@ class ShelfModel:
 
 
 def shelf(folders: Iterable[Path] = (), *, checkpoints: bool = False) -> list[ShelfModel]:
-    """All models here: bundled, in ``folders``, of jobs, exported, in the caches of others, imported, converted.
+    """All models here: bundled, downloaded by name, in ``folders``, of jobs, exported, in the caches of others, imported, converted.
 
     Of a job only its newest model is listed, unless all its ``checkpoints`` are asked for.
     """
@@ -85,6 +97,7 @@ def shelf(folders: Iterable[Path] = (), *, checkpoints: bool = False) -> list[Sh
     jobs = chain.from_iterable(found if checkpoints else _newest(found) for found in of_jobs)
     named: list[tuple[Place, Iterable[ModelEntry]]] = [
         ("bundled", bundled_models()),
+        ("downloaded", downloaded_models()),
         ("folders", chain.from_iterable(models_in(folder) for folder in folders)),
         ("jobs", jobs),
         ("exported", models_in(places.exports())),
@@ -154,10 +167,10 @@ def find_model(name: str, models: Sequence[ShelfModel]) -> ShelfModel:
     raise FastdraftError(f"There is no model {name!r} on this machine; `fastdraft models` lists those that are here.")
 
 
-def export_folder(name: str, weights: str = "int8") -> Path:
-    """Where the OpenVINO IR of the model or job called ``name`` is written, its weights stored as ``weights``."""
+def export_folder(name: str, ending: str = "int8-ov") -> Path:
+    """Where an export of the model or job called ``name`` is written; the ``ending`` says what it is exported as."""
     short = re.sub(r"[^A-Za-z0-9.]+", "-", name.rstrip("/")).strip("-.")[-60:]
-    return places.exports() / f"{short}-{weights.replace(':', '-')}-ov"
+    return places.exports() / f"{short}-{ending.replace(':', '-')}"
 
 
 def doomed(model: ShelfModel) -> Path:
@@ -174,7 +187,7 @@ def doomed(model: ShelfModel) -> Path:
             "Ollama": f"it is Ollama's; `ollama rm {model.name.partition(':')[2]}` deletes it",
         }.get(model.place, f"it is yours; delete {model.folder} by hand")
         raise FastdraftError(f"{model.name} is not deleted here: {why}.")
-    own = (root.resolve() for root in (places.exports(), places.cache()))
+    own = [root.resolve() for root in (places.exports(), places.cache(), places.models())]
     if model.folder.is_symlink() or not any(root in model.folder.resolve().parents for root in own):
         raise FastdraftError(
             f"{model.name} is not deleted here: a link leads to it, and it lies in {model.folder.resolve()}. Delete it by hand."
@@ -212,10 +225,30 @@ def vocabulary(folder: Path) -> dict[int, str]:
 
 def _model(entry: ModelEntry, place: Place) -> ShelfModel:
     if entry.quantization and (facts := gguf_facts(Path(entry.folder))) is not None:
-        return ShelfModel(entry, place, facts.parameters, facts.tokenizer, facts.num_tokens)
+        return ShelfModel(entry, place, facts.parameters, facts.tokenizer, facts.num_tokens, facts.chat)
     tokenizer = Path(entry.folder, "tokenizer.json")
     name, num_tokens = _fingerprint(tokenizer, *stamp(tokenizer))
-    return ShelfModel(entry, place, count_parameters(tokenizer.parent), name, num_tokens)
+    return ShelfModel(
+        entry, place, count_parameters(tokenizer.parent), name, num_tokens, _has_template(tokenizer.parent)
+    )
+
+
+def _has_template(folder: Path) -> bool:
+    """Whether the tokenizer has a chat template, in a file of its own or in its configuration."""
+    if (folder / "chat_template.jinja").is_file():
+        return True
+    try:
+        return bool(
+            msgspec.json.decode((folder / "tokenizer_config.json").read_bytes(), type=_TokenizerConfig).chat_template
+        )
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+
+
+class _TokenizerConfig(msgspec.Struct):
+    """What is looked for in a tokenizer_config.json; several templates are a list."""
+
+    chat_template: str | list[object] | None = None
 
 
 @lru_cache(maxsize=512)

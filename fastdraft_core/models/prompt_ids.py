@@ -28,25 +28,33 @@ def chat_ids(tokenizer: Any, text: str, whose: str) -> list[int]:
         FastdraftError: the template cannot be applied, or nothing comes of it; or as ``text_ids``.
     """
     refuse_surrogates(text, "The prompt")
-    rendered = chat_text(tokenizer, text, whose)
-    if not rendered:
-        raise _refusal(whose, "nothing comes of it")
     # As apply_chat_template does: the template writes special tokens by itself.
-    return list(tokenizer(rendered, add_special_tokens=False).input_ids)
+    return list(tokenizer(chat_text(tokenizer, text, whose), add_special_tokens=False).input_ids)
 
 
 def chat_text(tokenizer: Any, text: str, whose: str) -> str:
     """``text`` as a user's turn in the chat template, up to where the answer begins.
 
     Raises:
-        FastdraftError: the template does not parse, or raises.
+        FastdraftError: the template does not parse, or raises, or nothing comes of it.
     """
-    messages = [{"role": "user", "content": text}]
+    return template_text(tokenizer, [{"role": "user", "content": text}], whose)
+
+
+def template_text(tokenizer: Any, messages: list[dict[str, str]], whose: str, *, answering: bool = True) -> str:
+    """``messages`` in the chat template, with ``answering`` up to where the next answer begins.
+
+    Raises:
+        FastdraftError: the template does not parse, or raises, or nothing comes of it.
+    """
     try:
-        return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+        rendered = str(tokenizer.apply_chat_template(messages, add_generation_prompt=answering, tokenize=False))
     except Exception as error:
         # A template is a program of the model's maker: it may raise anything.
         raise _refusal(whose, short_error(error)) from error
+    if not rendered:
+        raise _refusal(whose, "nothing comes of it")
+    return rendered
 
 
 def refuse_surrogates(text: str, what: str) -> None:

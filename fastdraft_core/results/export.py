@@ -185,16 +185,19 @@ def _conditions(result: Result) -> Iterator[str]:
     yield f"`{_safe(plan.command)}`, {plan.created}, schema {plan.schema}"
     for card in (plan.target, *plan.drafts):
         role = "target" if card is plan.target else "draft"
-        yield (
-            f"{role} {_safe(card.name)}: {card.architecture}, {card.parameters / 1e6:.2f} M parameters, {card.precision} on {card.device}, "
-            f"hash {plan.hashes.get(card.name, 'unknown')}"
+        size = (
+            f"{card.parameters / 1e6:.2f} M parameters, {card.precision} on {card.device}"
+            if card.is_model
+            else "no model"
         )
+        yield f"{role} {_safe(card.name)}: {card.architecture}, {size}, hash {plan.hashes.get(card.name, 'unknown')}"
     yield f"{machine.get('cpu')}, {machine.get('physical_cores')} cores, {plan.threads} threads, {machine.get('os')}"
     yield f"fastdraft {machine.get('fastdraft')}, Python {machine.get('python')}, runtime {plan.runtime}{f' ({_safe(plan.runtime_reason)})' if plan.runtime_reason else ''}, {versions}"
     for task in plan.tasks:
         yield _task(task)
     yield (
-        f"temperatures {', '.join(f'{t:g}' for t in plan.temperatures)}, top-k {plan.top_k}, top-p {plan.top_p:g}, seed {plan.seed}; "
+        f"temperatures {', '.join(f'{t:g}' for t in plan.temperatures)}, top-k {plan.top_k}, top-p {plan.top_p:g}, seed {plan.seed}, "
+        f"{plan.verification} verification; "
         f"interval asked ±{plan.precision:.1%}, budget {plan.budget:.0f} s; "
         + (
             "stops are ignored, so that all runs have one length"

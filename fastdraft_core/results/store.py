@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
-
-import filelock
-import msgspec
 
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
@@ -25,10 +19,17 @@ from fastdraft_core.events import (
     SweepVerdict,
     TurnMeasured,
     cache_bound,
-    decode_message,
-    encode,
 )
 from fastdraft_core.events.sweeping import PointKey
+from fastdraft_core.results.event_file import (
+    FILE,
+    Writer,
+    choose,
+    dated_name,
+    decode_lines,
+    open_writer,
+    read_lines,
+)
 
 #: Changes when a field of a kept event changes its meaning.
 SCHEMA = "fastdraft.sweep/1"
@@ -43,7 +44,6 @@ KEPT = (
     SweepVerdict,
     SweepFinished,
 )
-_FILE = "events.jsonl"
 
 
 @dataclass(slots=True)
@@ -114,17 +114,12 @@ class Result:
 
 def new_name(target: str) -> str:
     """A name for a new result: the time and the target, as a folder's name."""
-    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    short = re.sub(r"[^A-Za-z0-9._-]+", "-", target.rstrip("/").rpartition("/")[2])[:40] or "model"
-    name, number = f"{now}-{short}", 2
-    while (places.results() / name).exists():
-        name, number = f"{now}-{short}-{number}", number + 1
-    return name
+    return dated_name(places.results(), target)
 
 
 def names() -> list[str]:
     """All results, the newest last."""
-    return sorted(path.parent.name for path in places.results().glob(f"*/{_FILE}"))
+    return sorted(path.parent.name for path in places.results().glob(f"*/{FILE}"))
 
 
 def find(name: str) -> str:
@@ -133,16 +128,7 @@ def find(name: str) -> str:
     Raises:
         FastdraftError: there is none, or there are several.
     """
-    known = names()
-    if not known:
-        raise FastdraftError("There are no results yet; run fastdraft sweep first.")
-    if name in known:
-        return name
-    found = known[-1:] if name == "last" else [n for n in known if n.startswith(name)]
-    if len(found) != 1:
-        problem = f"{len(found)} results begin with {name!r}" if found else f"There is no result {name!r}"
-        raise FastdraftError(f"{problem}. fastdraft results list shows them.")
-    return found[0]
+    return choose(names(), name, "result", begin="fastdraft sweep", listed="fastdraft results list")
 
 
 def folder(name: str) -> Path:
@@ -156,13 +142,8 @@ def read(name: str) -> Result:
     Raises:
         FastdraftError: its file cannot be read, or another version of fastdraft wrote it.
     """
-    path = folder(name) / _FILE
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise FastdraftError(f"{path} cannot be read ({error.strerror or error}).") from error
-    # A sweep that was killed may leave half a line.
-    return parse(lines[:-1], str(path))
+    path = folder(name) / FILE
+    return parse(read_lines(path), str(path))
 
 
 def parse(lines: Sequence[bytes], where: str) -> Result:
@@ -171,53 +152,13 @@ def parse(lines: Sequence[bytes], where: str) -> Result:
     Raises:
         FastdraftError: a line is no event, or the schema is not this version's.
     """
-    result: Result | None = None
-    for number, line in enumerate(lines, 1):
-        try:
-            event = decode_message(line)
-        except msgspec.MsgspecError as error:
-            schema = re.search(rb'"schema":"([^"]*)"', line[:300])
-            named = schema[1].decode(errors="replace") if schema else SCHEMA
-            if number == 1 and named != SCHEMA:
-                raise _foreign(where, named) from error
-            raise FastdraftError(f"{where}, line {number} is damaged ({error}).") from error
-        if result is not None:
-            result.add(event)
-        elif isinstance(event, SweepStarted):
-            if event.schema != SCHEMA:
-                raise _foreign(where, event.schema)
-            result = Result(event)
-        else:
-            raise FastdraftError(f"{where} does not begin with the plan of a sweep.")
-    if result is None:
-        raise FastdraftError(f"{where} is empty.")
+    plan, *events = decode_lines(lines, where, SCHEMA)
+    if not isinstance(plan, SweepStarted):
+        raise FastdraftError(f"{where} does not begin with the plan of a sweep.")
+    result = Result(plan)
+    for event in events:
+        result.add(event)
     return result
-
-
-@dataclass(frozen=True, slots=True)
-class Writer:
-    """Appends to the result ``name``. As long as there is one, no other process can write there."""
-
-    name: str
-    _file: BinaryIO
-    _lock: filelock.BaseFileLock
-
-    def __call__(self, event: Event) -> None:
-        """Append ``event``, if it is one to keep, and let the disk have it at once.
-
-        Raises:
-            FastdraftError: it cannot be written, such as to a full disk.
-        """
-        if not isinstance(event, KEPT):
-            return
-        try:
-            self._file.write(encode(event))
-            self._file.flush()
-        except OSError as error:
-            raise FastdraftError(
-                f"The result {self.name} cannot be written ({error.strerror or error}). What was measured before is kept; "
-                f"go on with: fastdraft sweep --resume {self.name}"
-            ) from error
 
 
 def writer(name: str) -> Writer:
@@ -226,22 +167,4 @@ def writer(name: str) -> Writer:
     Raises:
         FastdraftError: the folder cannot be written, or another process is writing this result.
     """
-    path = folder(name) / _FILE
-    lock = filelock.FileLock(path.with_suffix(".lock"))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-        file = path.open("ab")
-        # Half a line of a sweep that was killed. Nothing is written anew, so nothing whole can get lost.
-        file.truncate(path.read_bytes().rfind(b"\n") + 1)
-    except filelock.Timeout as error:
-        raise FastdraftError(
-            f"Another process is writing the result {name}. Wait for it, or stop that sweep first."
-        ) from error
-    except OSError as error:
-        raise FastdraftError(f"The result {path.parent} cannot be written ({error.strerror or error}).") from error
-    return Writer(name, file, lock)
-
-
-def _foreign(where: str, schema: str) -> FastdraftError:
-    return FastdraftError(f"{where} has the schema {schema!r} and this fastdraft reads {SCHEMA!r}. Use its version.")
+    return open_writer(folder(name), f"the result {name}", KEPT, f"fastdraft sweep --resume {name}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -30,6 +30,14 @@ class Written:
     q: torch.Tensor | None
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a cache still had of a prompt, and so was not read again: so many tokens, and the seconds that reading them took then."""
+
+    tokens: int = 0
+    seconds: float = 0.0
+
+
 class Runtime(Protocol):
     """One model with its key-value cache, for one sequence.
 
@@ -50,8 +58,31 @@ class Runtime(Protocol):
         """Tokens in the cache."""
         ...
 
+    @property
+    def kept(self) -> Kept:
+        """What the last prompt's reading found in the cache."""
+        ...
+
     def prefill(self, ids: list[int]) -> torch.Tensor:
-        """Empty the cache, read ``ids``, and return float32 logits ``[V]`` of what follows."""
+        """Have the cache hold ``ids`` and nothing else, and return float32 logits ``[V]`` of what follows.
+
+        What the cache still has of ``ids`` from a prompt before is not read again; logits are the same to the bit as if it were.
+        """
+        ...
+
+    def reading(self, ids: list[int]) -> Iterator[int]:
+        """Read a prompt as ``prefill`` does, pass by pass: how many of its tokens are cached, at first those that were kept.
+
+        Whoever stops asking leaves a cache with the passes so far, which the next prompt may use; ``prefill`` of the same ids
+        then goes on with them, and reads nothing where all are there.
+        """
+        ...
+
+    def adopt(self, ids: list[int]) -> None:
+        """Have the next prompt go on from ``ids``, which the cache holds, as far as it begins with them.
+
+        So an answer is not read again for the turn after it. Logits may then round otherwise than after a prompt that was read anew.
+        """
         ...
 
     def forward(self, ids: list[int]) -> torch.Tensor:

@@ -9,15 +9,33 @@ Factors of the kind "dynamic" change beyond ``max_position_embeddings`` alone, w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 
-from fastdraft_core.runtimes.base import BLOCK_READS, BlockRuntime, Runtime, Written, check_room
+from fastdraft_core.runtimes.base import BLOCK_READS, BlockRuntime, Kept, Runtime, Written, check_room
+from fastdraft_core.runtimes.prompt import PREFILL_CHUNK
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
+
+
+class ChunkedRuntime(Runtime, Protocol):
+    """A runtime that reads a prompt in passes of as many tokens as it is told."""
+
+    def prefill(self, ids: list[int], chunk: int = ...) -> torch.Tensor:
+        """As ``Runtime.prefill``, in passes of ``chunk`` tokens."""
+        ...
+
+    def reading(self, ids: list[int], chunk: int = ...) -> Iterator[int]:
+        """As ``Runtime.reading``, in passes of ``chunk`` tokens."""
+        ...
+
+
+@runtime_checkable
+class ChunkedBlockRuntime(ChunkedRuntime, BlockRuntime, Protocol):
+    """The same for a runtime that writes whole blocks."""
 
 
 def rotary_switch(config: PretrainedConfig) -> int:
@@ -34,14 +52,14 @@ def rotary_switch(config: PretrainedConfig) -> int:
     return min(found, default=0)
 
 
-def with_rotary_switch(runtime: Runtime, config: PretrainedConfig) -> Runtime:
+def with_rotary_switch(runtime: ChunkedRuntime, config: PretrainedConfig) -> Runtime:
     """``runtime`` itself, or inside what reads its past again where the model of ``config`` changes its factors."""
     switch = rotary_switch(config)
     if not 0 < switch < runtime.context_length:
         return runtime
     return (
         SwitchingBlockRuntime(runtime, switch)
-        if isinstance(runtime, BlockRuntime)
+        if isinstance(runtime, ChunkedBlockRuntime)
         else SwitchingRuntime(runtime, switch)
     )
 
@@ -49,7 +67,7 @@ def with_rotary_switch(runtime: Runtime, config: PretrainedConfig) -> Runtime:
 class SwitchingRuntime:
     """A runtime that reads up to ``switch`` tokens with the short factors and longer sequences with the long ones. See ``Runtime``."""
 
-    def __init__(self, inner: Runtime, switch: int) -> None:
+    def __init__(self, inner: ChunkedRuntime, switch: int) -> None:
         self.card = inner.card
         self.kv_bytes_per_token = inner.kv_bytes_per_token
         self.context_length = inner.context_length
@@ -66,11 +84,24 @@ class SwitchingRuntime:
         """Tokens in the cache."""
         return self._inner.length
 
+    @property
+    def kept(self) -> Kept:
+        """What the last prompt's reading found in the cache."""
+        return self._inner.kept
+
     def prefill(self, ids: list[int]) -> torch.Tensor:
-        """Empty the cache, read ``ids``, and return float32 logits ``[V]`` of what follows."""
-        logits = self._inner.prefill(ids)
-        self._ids, self._long = list(ids), len(ids) > self._switch
-        return logits
+        """Have the cache hold ``ids`` alone, and return float32 logits ``[V]`` of what follows."""
+        chunk = self._begin(ids)
+        return self._inner.prefill(ids, chunk)
+
+    def reading(self, ids: list[int]) -> Iterator[int]:
+        """Read a prompt as ``prefill`` does: in one pass where it needs the long factors, since a pass takes those of its last token."""
+        chunk = self._begin(ids)
+        return self._inner.reading(ids, chunk)
+
+    def adopt(self, ids: list[int]) -> None:
+        """Have the next prompt go on from ``ids``, as far as it begins with them and takes the same factors."""
+        self._inner.adopt(ids)
 
     def forward(self, ids: list[int]) -> torch.Tensor:
         """Read ``ids`` after what is cached; float32 logits ``[len(ids), V]``, each with the factors of its own length."""
@@ -88,11 +119,19 @@ class SwitchingRuntime:
         """Wait for the runtime inside."""
         self._inner.synchronize()
 
+    def _begin(self, ids: list[int]) -> int:
+        """Forget what was read with the other factors; how many tokens a pass reads."""
+        long = len(ids) > self._switch
+        if self._long != long:
+            self._inner.rewind(0)
+        self._ids, self._long = list(ids), long
+        return len(ids) if long else PREFILL_CHUNK
+
     def _read(self, ids: list[int], *, long: bool) -> torch.Tensor:
         """``ids``, all on one side of the boundary; the past is read again first where it has the other factors."""
         if self.length and self._long != long:
             # Together with the first token, since the last one of a pass decides on its factors.
-            first = self._inner.prefill([*self._ids, ids[0]])[None]
+            first = self._inner.prefill([*self._ids, ids[0]], len(self._ids) + 1)[None]
             logits = torch.cat([first, self._inner.forward(ids[1:])]) if ids[1:] else first
         else:
             logits = self._inner.forward(ids)
@@ -104,7 +143,7 @@ class SwitchingRuntime:
 class SwitchingBlockRuntime(SwitchingRuntime):
     """The same for a runtime that writes whole blocks. See ``BlockRuntime``."""
 
-    _inner: BlockRuntime
+    _inner: ChunkedBlockRuntime
 
     def prepare_blocks(self, count: int, *, greedy: bool) -> None:
         """Get ready for blocks of ``count`` tokens."""
@@ -125,7 +164,7 @@ class SwitchingBlockRuntime(SwitchingRuntime):
         """Read ``last`` and write ``count`` tokens; the past is read again first where it has the other factors."""
         long = self.length > self._switch
         if self.length and self._long != long:
-            self._inner.prefill(self._ids)
+            self._inner.prefill(self._ids, len(self._ids))
         written = self._inner.write_block(last, count, temperature, points)
         self._long = long
         self._ids += [*last, *written.tokens[:-1]]

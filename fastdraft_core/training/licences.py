@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fastdraft_core.models.catalog import DEMO, hub_id
+from fastdraft_core.models.catalog import hub_id, own_target
 from fastdraft_core.text_sources import BUILT_IN, TARGET_SOURCE
 from fastdraft_core.training.recipe import Recipe
 from fastdraft_core.training.start import target_path
@@ -57,7 +57,7 @@ def header(recipe: Recipe, found: dict[str, str]) -> str:
 
 def shown_name(name: str) -> str:
     """A model's name for others: where a folder lies on this machine is nobody's business."""
-    return name if hub_id(name) or name.partition(":")[0] == DEMO else Path(name).expanduser().resolve().name
+    return name if hub_id(name) or own_target(name) else Path(name).expanduser().resolve().name
 
 
 def public_recipe(data: dict[str, Any]) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _of_model(name: str, folder: Path) -> str:
     """What the card beside a model's files says."""
     from huggingface_hub import RepoCard
 
-    if name.partition(":")[0] == DEMO:
+    if own_target(name):
         return "apache-2.0"
     try:
         text = (folder / "README.md").read_text(encoding="utf-8", errors="replace")

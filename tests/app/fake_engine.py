@@ -5,6 +5,7 @@ draft that did not load, ``--load-seconds S`` takes that long to load, ``--noise
 that are no events, ``--differ`` lets both texts differ, ``--stubborn`` ignores polite signals,
 ``--deaths FILE`` takes the first line off FILE, one of ``MOMENTS``, and kills itself (-9) there,
 ``--hostile N`` gives N characters that no model of good manners gives,
+``--chat`` is a target with a chat template,
 ``--slower WORDS`` makes verifying five times as dear and gives WORDS as the reason, ``--cache B`` is the last-level cache in bytes.
 """
 
@@ -255,6 +256,7 @@ class FakeEngine:
                 runtime="torch",
                 threads=2,
                 seconds=self.options.load_seconds,
+                chat=self.options.chat,
             )
         )
         self.die_at("loaded")
@@ -274,7 +276,8 @@ class FakeEngine:
                 RunStarted(
                     mode=mode, prompt=command.prompt, prompt_tokens=30, gamma=command.gamma,
                     temperature=command.temperature, top_k=0, top_p=1.0, seed=command.seed,
-                    max_new_tokens=command.max_new_tokens,
+                    max_new_tokens=command.max_new_tokens, chat=self.options.chat and command.chat is not False,
+                    earlier=command.earlier,
                 )
             )  # fmt: skip
             self.die_at(f"{mode} started")
@@ -291,9 +294,10 @@ class FakeEngine:
             figures = metrics(blocks, command.gamma)
             rates[mode] = figures.tokens_per_second
             cancelled = self.newest != number
-            self.emit(
-                RunFinished(mode=mode, reason="cancelled" if cancelled else "length", text="", ids=[], metrics=figures)
-            )
+            reason = "cancelled" if cancelled else "length"
+            # As the real one, of which a few words do for a conversation.
+            text, ids = ("".join(words), [7, 8, 9]) if self.options.chat else ("", [])
+            self.emit(RunFinished(mode=mode, reason=reason, text=text, ids=ids, metrics=figures))
             if cancelled:
                 return
             self.die_at(f"{mode} finished")
@@ -336,6 +340,7 @@ def main() -> None:
     parser.add_argument("--deaths", default="")
     parser.add_argument("--hostile", type=int, default=0)
     parser.add_argument("--slower", default="")
+    parser.add_argument("--chat", action="store_true")
     parser.add_argument("--cache", type=int, default=1 << 20)
     options = parser.parse_args()
     if options.stubborn:

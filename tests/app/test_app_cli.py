@@ -9,6 +9,7 @@ import pytest
 from fastdraft_app.cli import parse
 from fastdraft_app.settings.schema import fields
 from fastdraft_core import __version__, places
+from tests.smollm2 import write_smollm2
 
 
 def test_defaults_are_the_bundled_pair() -> None:
@@ -120,3 +121,23 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         parse(["--version"])
     assert ended.value.code == 0
     assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "pair"),
+    [
+        ("", ("smollm2", "smollm2:S")),
+        ("--target demo", ("demo", "demo:S")),
+        ("--draft demo:XS", ("demo", "demo:XS")),
+        ("--draft off", ("smollm2", "off")),
+        ("--target smollm2 --draft off", ("smollm2", "off")),
+        ("--target some/model --draft some/draft", ("some/model", "some/draft")),
+    ],
+)
+def test_the_pair_is_completed_by_what_was_chosen_of_it(
+    given: str, pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With SmolLM2 and a draft of it here the app opens on them; half a pair never meets the other one's half."""
+    write_smollm2(tmp_path, monkeypatch)
+    settings = parse(given.split()).settings
+    assert (settings.target, settings.draft) == pair

@@ -14,10 +14,10 @@ from fastdraft_app.live.screen import LiveScreen
 from fastdraft_app.live.session import Phase
 from fastdraft_app.settings.settings import Settings
 from fastdraft_app.sweep.screen import SweepScreen
-from fastdraft_app.theme.palette import STATES
 from fastdraft_app.theme.themes import BASIC, DARK, LIGHT
 from fastdraft_app.widgets.key_bar import WIDE, KeyBar, choose
 from fastdraft_core import places
+from fastdraft_core.token_states import STATES
 
 from .conftest import MakeApp
 from .helpers import RECORDING, live, wait_for

@@ -89,7 +89,7 @@ def test_changing_lengths_changes_no_token() -> None:
     target, draft = pair_of_tables()
     request = Request([1, 2], 60)
     expected = [t for record in autoregressive(target, request) for t in record.emitted]
-    paced = PacedDrafter(ModelDrafter(draft), iter([4, 1, 0, 3, 2] * 20))
+    paced = PacedDrafter(ModelDrafter(draft), iter([4, 1, 0, 3, 2] * 20), target.vocab_size)
     found = list(speculative(target, paced, request, 3))
     assert [t for record in found for t in record.emitted] == expected
     assert max(len(r.drafted) for r in found if isinstance(r, Pass)) == 3, "never more than gamma"
@@ -99,7 +99,7 @@ def test_the_prediction_uses_measured_costs() -> None:
     """Pitfall 24: tau 2 at gamma 4, v(5) 1.4, c .25, overhead .1 of a step: 2 / (1.4 + 1 + .1)."""
     passes = [Pass([1, 2, 3, 4], 2, 1, 9, 1.0, 0.0, 0.0, 0.1, 9)]
     costs = Costs(step_seconds=1.0, verify=[1.0, 1.1, 1.2, 1.3, 1.4], draft=[0.25] * 4, overhead=0.0)
-    assert predict(passes, costs, 4) == pytest.approx(2 / 2.5)
+    assert predict(passes, costs) == pytest.approx(2 / 2.5)
 
 
 def test_the_first_block_of_a_text_costs_what_it_takes_more(pair: Pair) -> None:

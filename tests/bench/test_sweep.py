@@ -13,6 +13,8 @@ from fastdraft_core.bench import sweep as module
 from fastdraft_core.bench.drafts import Lineup, choose_drafts, more_memory
 from fastdraft_core.bench.sweep import sweep
 from fastdraft_core.bench.tasks import Task, file_task
+from fastdraft_core.decoding.explain import why_slower
+from fastdraft_core.decoding.ngrams import Ngrams
 from fastdraft_core.decoding.records import Pass, Request
 from fastdraft_core.engine.pair import Pair
 from fastdraft_core.errors import FastdraftError
@@ -26,6 +28,7 @@ from fastdraft_core.events import (
     SweepProgress,
     SweepVerdict,
 )
+from fastdraft_core.models.draft_spec import NgramDraft
 from fastdraft_core.results import store
 from fastdraft_core.results.store import Result
 from tests.bench.letters import letters_pair
@@ -114,6 +117,22 @@ def test_greedy_points_land_on_their_prediction(lineup: Lineup, tasks: list[Task
         assert point.metrics.tau == pytest.approx(guess.tau)
         assert point.metrics.acceptance == pytest.approx(guess.acceptance)
         assert point.metrics.joint == pytest.approx(guess.joint)
+
+
+def test_a_lookup_is_measured_beside_models(lineup: Lineup, tasks: list[Task]) -> None:
+    """It has costs, predictions and points, no memory of its own; where it never finds anything, that is what the verdict says."""
+    target = lineup["S"].target
+    lineup["M"] = replace(lineup["S"], draft=Ngrams(NgramDraft(1, 2), target))
+    lineup["S"] = replace(lineup["S"], draft=Ngrams(NgramDraft(30, 30), target))
+    events, result = run(lineup, tasks)
+    assert result.measured.keys() == result.predicted.keys()
+    for key, point in result.measured.items():
+        assert (point.more_memory, point.metrics.mbsu) == (0, pytest.approx(point.metrics.tau))
+        assert (point.metrics.drafted > 0) is (key.draft == "M")
+        assert len(result.costs[key.draft, key.task, 0.0].verify) == 3
+    never = [p for p in of(PointMeasured, events) if p.draft == "S"]
+    assert {(p.metrics.tau, p.cost.drafted) for p in never} == {(1.0, 0.0)}
+    assert all("Nothing was drafted" in why_slower(p.baseline, p.metrics) for p in never if p.speedup < 1)
 
 
 def test_a_point_says_all_of_itself(lineup: Lineup, tasks: list[Task]) -> None:

@@ -47,6 +47,19 @@ def prompts(tmp_path: Path) -> str:
     return str(path)
 
 
+# --- steps of loading -----------------------------------------------------------------------------------
+
+
+def test_a_log_hears_of_a_long_import_now_and_then() -> None:
+    """Not of every step of a quick one: a line every few seconds, by the clock that is given."""
+    now, said = [0.0], []
+    report = options.Occasionally(said.append, clock=lambda: now[0])
+    for second in range(10):
+        now[0] = float(second)
+        report(f"importing x: {10 * second} %")
+    assert said == ["importing x: 30 %", "importing x: 60 %", "importing x: 90 %"]
+
+
 # --- generate ----------------------------------------------------------------------------------------
 
 
@@ -282,12 +295,17 @@ def test_unclear_block_lengths_are_refused(text: str) -> None:
 # --- verify, bench, doctor ---------------------------------------------------------------------------
 
 
+#: Every way to draft for the tiny target; the first is its own draft model.
+WAYS = ["", "ngram:1-3", "self:layers=1", "cascade:ngram:1-3+self:layers=1"]
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_verify_passes_a_lossless_pair_and_fails_the_control(
-    cli: Cli, tiny_pair: tuple[str, str], prompts: str
+    cli: Cli, tiny_pair: tuple[str, str], prompts: str, way: str
 ) -> None:
     """PASS is exit code 0; with everything accepted on purpose both checks fail and the exit code is 1."""
     target, draft = tiny_pair
-    common = ["verify", target, "--draft", draft, "--prompt-file", prompts, "--samples", "300", "--length", "16"]
+    common = ["verify", target, "--draft", way or draft, "--prompt-file", prompts, "--samples", "300", "--length", "16"]
     common += ["--top-k", "20", *FIXED]
     code, out, _ = cli(*common)
     assert (code, out.splitlines()[-1]) == (0, "PASS")
@@ -315,11 +333,12 @@ def test_verify_tells_programs_each_check(cli: Cli, tiny_pair: tuple[str, str], 
     assert found[-1] == Verified(passed=False)
 
 
-def test_bench_ends_with_one_json_object(cli: Cli, tiny_pair: tuple[str, str], prompts: str) -> None:
+@pytest.mark.parametrize("way", WAYS[:2])
+def test_bench_ends_with_one_json_object(cli: Cli, tiny_pair: tuple[str, str], prompts: str, way: str) -> None:
     """A table for people, then a versioned object with the machine, the costs and a point for each gamma."""
     target, draft = tiny_pair
     code, out, _ = cli(
-        "bench", target, "--draft", draft, "--gamma", "1,3", "--length", "10", "--repeats", "1",
+        "bench", target, "--draft", way or draft, "--gamma", "1,3", "--length", "10", "--repeats", "1",
         "--prompt-file", prompts, *FIXED,
     )  # fmt: skip
     assert code == 0

@@ -17,7 +17,7 @@ import numpy as np
 from fastdraft_core.data import building, tokenizing
 from fastdraft_core.data.building import build
 from fastdraft_core.data.decontamination import Overlap
-from fastdraft_core.data.documents import Document, Filter
+from fastdraft_core.data.documents import Document, Filter, Position
 from fastdraft_core.data.shards import Shard, open_shard
 from fastdraft_core.data.tokenizer import train_tokenizer
 from fastdraft_core.data.tokenizing import Encoder, Part, cut_parts, plain
@@ -45,8 +45,9 @@ def documents() -> Iterator[Document]:
     yield Document("prompt.txt", f"See: {PROMPT}.")
 
 
-def parts() -> Iterator[Part]:
-    """The documents in parts of about 400 characters; one in five is held out."""
+def parts(start: Position, seen: bytes) -> Iterator[Part]:
+    """The documents in parts of about 400 characters; one in five is held out. Files have no positions."""
+    assert (start, seen) == ((), b"")
     tokenizing.PART_CHARS = 400
     return cut_parts(documents(), Filter(), 5)
 
@@ -57,7 +58,7 @@ def build_stream(folder: Path, *, workers: int = 1, tokens: int | None = None) -
     return build(
         (folder / "train", folder / "held-out"),
         folder / "x.building",
-        parts(),
+        parts,
         encoder(),
         source="numbers",
         tokenizer_hash="abc",

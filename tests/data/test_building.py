@@ -174,9 +174,16 @@ def test_a_source_that_holds_nothing_out_says_so(tmp_path: Path) -> None:
         ([Document("a", "")], r"no document to train on \(left out: 1 too short"),
         ([Document("1.txt", "text")], r"set a smaller held_out under \[sources\.one\]"),
     ):
-        stream = cut_parts(found, Filter(), 1000)
         with pytest.raises(FastdraftError, match=words):
-            list(build((tmp_path / "a", tmp_path / "b"), tmp_path / "c", stream, encoder(), **arguments))  # type: ignore[arg-type]
+            list(
+                build(
+                    (tmp_path / "a", tmp_path / "b"),
+                    tmp_path / "c",
+                    lambda *_, found=found: cut_parts(found, Filter(), 1000),
+                    encoder(),
+                    **arguments,
+                )
+            )  # type: ignore[arg-type]
 
 
 def test_a_full_disk_is_one_sentence_and_keeps_what_is_finished(

@@ -6,7 +6,7 @@ a test compares decoding with the definitions, never with decoding's own code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 
 from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.events import ModelCard
+from fastdraft_core.runtimes.base import Kept
 
 Array = npt.NDArray[np.float64]
 
@@ -58,10 +59,23 @@ class TableRuntime:
         """Tokens in the cache."""
         return len(self.read)
 
+    @property
+    def kept(self) -> Kept:
+        """A table reads everything again."""
+        return Kept()
+
     def prefill(self, ids: list[int]) -> torch.Tensor:
         """Logits after ``ids``."""
         self.read = []
         return self.forward(ids)[-1]
+
+    def reading(self, ids: list[int]) -> Iterator[int]:
+        """All of ``ids`` in one pass."""
+        self.prefill(ids)
+        yield len(ids)
+
+    def adopt(self, ids: list[int]) -> None:
+        """It would be read again anyway."""
 
     def forward(self, ids: list[int]) -> torch.Tensor:
         """Logits after each of ``ids``."""

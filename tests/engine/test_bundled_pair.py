@@ -13,7 +13,7 @@ from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.decoding.totals import acceptance_rate
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.pair import Pair, load_pair
-from fastdraft_core.models.catalog import demo_drafts
+from fastdraft_core.models.catalog import bundled_drafts
 
 DRAFTS = ["demo:XS", "demo:S", "demo:M"]
 _ASSET_BYTES = 64 * 10**6
@@ -32,7 +32,7 @@ def _ids(pair: Pair, mode: str, prompt: str, length: int = 48) -> list[int]:
 
 def test_three_drafts_are_bundled_and_the_assets_stay_small() -> None:
     """demo:XS, demo:S and demo:M exist; a clone does not grow past what the project promises."""
-    assert demo_drafts() == DRAFTS
+    assert bundled_drafts("demo") == DRAFTS
     assert sum(p.stat().st_size for p in places.assets().rglob("*") if p.is_file()) < _ASSET_BYTES
 
 

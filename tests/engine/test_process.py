@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import psutil
 import pytest
 
 from fastdraft_core import events
+from fastdraft_core.engine.process import Engine
 from fastdraft_core.events import Cancel, Event, Load, Run, decode_message, encode
 from fastdraft_core.machine import bandwidth
 
@@ -226,3 +228,48 @@ def test_an_app_that_is_killed_leaves_no_engine(home: Path) -> None:
     parent.wait()
     psutil.wait_procs([child], timeout=PATIENCE)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def answers(*commands: Event, cancel_at: str = "") -> list[Event]:
+    """What an engine says to ``commands``; the last of them is called off as soon as ``cancel_at`` is told."""
+    found: list[Event] = []
+
+    def emit(event: Event) -> None:
+        found.append(event)
+        if cancel_at and isinstance(event, events.Progress) and event.what.startswith(cancel_at):
+            engine.read(io.BytesIO(encode(Cancel())))
+
+    engine = Engine(emit)
+    for command in commands[:-1]:
+        engine.carry_out(command)
+    if not cancel_at:
+        engine.carry_out(commands[-1])
+        return found
+    engine.put(commands[-1])
+    engine.serve()
+    return found
+
+
+LOAD = Load(target=TARGET, draft="", dtype="float32", threads=1, runtime="torch")
+
+
+def test_reading_a_long_prompt_tells_how_far_it_is_and_can_be_called_off() -> None:
+    """A prompt of more than a pass: nothing is decoded after the cancel; a run that goes on says how much is read."""
+    long = Run(prompt="once upon a time there was " * 60, gamma=2, temperature=0.0, max_new_tokens=4)
+    found = answers(LOAD, long, cancel_at="reading the prompt")
+    assert isinstance(found[-1], events.Progress)
+    assert not any(isinstance(event, events.RunStarted | events.Failed) for event in found)
+    whole = answers(LOAD, long)
+    told = [e for e in whole if isinstance(e, events.Progress) and e.what == "reading the prompt"]
+    (started,) = (e for e in whole if isinstance(e, events.RunStarted))
+    assert [e.done for e in told] == [0, 256, started.prompt_tokens]
+    assert {e.total for e in told} == {started.prompt_tokens}
+    (first,) = (e for e in whole if isinstance(e, events.FirstToken))
+    assert first.kept == started.prompt_tokens
+    assert first.prefill_seconds > 0
+
+
+def test_loading_is_called_off_at_its_next_step() -> None:
+    """Whoever chooses another model does not wait for the one before, nor for its failure."""
+    found = answers(msgspec.structs.replace(LOAD, draft="demo:S"), cancel_at="comparing")
+    assert not any(isinstance(event, events.PairLoaded | events.Failed) for event in found)

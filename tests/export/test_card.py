@@ -127,7 +127,8 @@ def test_the_command_prints_the_folder_and_talks_on_stderr(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["demo", "--to", "gguf"], "gguf"),
+        (["demo", "--to", "onnx"], "use openvino, hf, gguf"),
+        (["demo", "--to", "gguf", "--weights", "q5_1"], "--to gguf has"),
         (["demo", "--weights", "int3"], "int3"),
         (["demo", "--to", "hf", "--weights", "int8"], "--to hf has"),
         (["demo:L"], "demo:L"),

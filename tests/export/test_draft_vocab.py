@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from fastdraft_core.engine.load_options import LoadOptions
-from fastdraft_core.engine.pair import load_draft
+from fastdraft_core.engine.pair import load_pair
 from fastdraft_core.models.draft_vocab import DraftVocab, read_draft_vocab, write_draft_vocab
 from tests.exports import exported
 from tests.folders import WIDTH, tiny_target, tiny_tokenizer, write_model
@@ -58,7 +58,7 @@ def test_fastdraft_scores_the_list_of_an_exported_ir(tmp_path: Path) -> None:
     name, source = _draft(tmp_path / "draft", tied=True)
     folder = exported(name, tmp_path / "ov", "openvino")
     options = LoadOptions(runtime="openvino", device="cpu", dtype="float32", threads=1)
-    runtime, _ = load_draft(str(folder), options)
+    runtime: Any = load_pair(write_model(tmp_path / "target", tiny_target()), str(folder), options).draft
     assert (runtime.head_ids, runtime.card.draft_vocab) == (sorted(LIST), len(LIST))
     before = source(input_ids=torch.tensor([IDS])).logits[0, -1]
     torch.testing.assert_close(runtime.prefill(IDS), before[sorted(LIST)].detach(), atol=1e-3, rtol=1e-3)

@@ -27,7 +27,7 @@ def test_demo_is_the_bundled_target_and_demo_s_a_draft(assets: Path) -> None:
     """``demo`` and ``demo:XS`` work wherever a model is named; drafts are listed smallest first."""
     assert catalog.resolve("demo") == str(assets / "demo" / "target")
     assert catalog.resolve("demo:XS") == str(assets / "demo" / "drafts" / "XS")
-    assert catalog.demo_drafts() == ["demo:XS", "demo:M"]
+    assert catalog.bundled_drafts("demo") == ["demo:XS", "demo:M"]
 
 
 def test_an_unknown_bundled_name_lists_the_known_ones(assets: Path) -> None:

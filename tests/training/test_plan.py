@@ -12,6 +12,7 @@ from fastdraft_core.cli.plan import plan_lines
 from fastdraft_core.data.target_logits import bytes_per_token
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Planned, decode_message, encode
+from fastdraft_core.formatting import span
 from fastdraft_core.training import loop
 from fastdraft_core.training.flops import flops_per_token
 from fastdraft_core.training.folders import find_checkpoint
@@ -127,6 +128,9 @@ def test_stored_probabilities_and_what_the_target_writes_are_counted(tiny_pair: 
     assert planned.synthesis_tokens_per_second is not None
     text = "\n".join(plan_lines(planned))
     assert f"modelled from {planned.synthesis_tokens_per_second:,.0f} tokens/s, measured here on PyTorch with" in text
+    (written,) = (line for line in text.splitlines() if line.startswith("writes"))
+    assert "5,250" in written
+    assert written.endswith(span(5250 / planned.synthesis_tokens_per_second))
     assert plan(small_recipe(tiny_pair[0], ft=ft, synthesis=synthesis), only="pt", seconds=0.01).synthesis_tokens == 0
 
 

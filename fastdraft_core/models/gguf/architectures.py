@@ -100,6 +100,11 @@ def architecture_of(model: GgufModel) -> Architecture:
     return found
 
 
+def architecture_called(name: str) -> Architecture:
+    """The architecture that llama.cpp calls ``name``, one of those that are known here."""
+    return _ARCHITECTURES[name]
+
+
 def configuration(model: GgufModel, factors: Factors) -> Config:
     """The ``config.json`` of ``model``; ``factors`` are those of its rotary frequencies.
 

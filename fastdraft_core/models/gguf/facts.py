@@ -17,7 +17,10 @@ from fastdraft_core.models.weights import stamp
 
 @dataclass(frozen=True, slots=True)
 class GgufFacts:
-    """A model in GGUF files. ``architecture`` is transformers' name; ``tokenizer`` names the vocabulary's ``num_tokens``."""
+    """A model in GGUF files. ``architecture`` is transformers' name; ``tokenizer`` names the vocabulary's ``num_tokens``.
+
+    ``chat`` says that it has a chat template.
+    """
 
     architecture: str
     quantization: str
@@ -27,6 +30,7 @@ class GgufFacts:
     num_bytes: int
     tokenizer: str
     num_tokens: int
+    chat: bool = False
 
 
 def gguf_facts(file: Path) -> GgufFacts | None:
@@ -45,6 +49,7 @@ def _read(files: tuple[Path, ...], stamps: tuple[tuple[int, int], ...]) -> GgufF
         configuration(model, read_factors(model))
         name, num_tokens = fingerprint(read_vocabulary(model).tokens)
         quantization = model.quantization
+        chat = bool(model.text("tokenizer.chat_template", ""))
     except FastdraftError:
         return None
     return GgufFacts(
@@ -56,4 +61,5 @@ def _read(files: tuple[Path, ...], stamps: tuple[tuple[int, int], ...]) -> GgufF
         num_bytes=sum(size for size, _ in stamps),
         tokenizer=name,
         num_tokens=num_tokens,
+        chat=chat,
     )

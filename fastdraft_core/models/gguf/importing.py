@@ -56,12 +56,24 @@ def import_model(file: Path, name: str, report: Report, *, weights: bool = True)
     if output.is_dir():
         return output
     try:
-        _write(model, output, name, report, weights=weights)
+        conversion = _Conversion.of(model, name)
+        with building(output, needed=conversion.num_bytes if weights else 0) as folder:
+            conversion.write(folder, report, weights=weights)
     except FastdraftError:
         # Another process may have been first.
         if not output.is_dir():
             raise
     return output
+
+
+def convert(file: Path, folder: Path, name: str, report: Report) -> None:
+    """Write the model in ``file`` into ``folder``, which exists and whose disk has room. ``report`` hears of each step.
+
+    Raises:
+        FastdraftError: the file is damaged, or holds something that cannot be imported.
+        OSError: the disk cannot be written.
+    """
+    _Conversion.of(read_model(file), name).write(folder, report, weights=True)
 
 
 def folder_of(model: GgufModel, name: str, report: Report = lambda step: None) -> Path:
@@ -77,19 +89,34 @@ def folder_of(model: GgufModel, name: str, report: Report = lambda step: None) -
     return places.cache() / "gguf" / f"{short}-{digest.hexdigest()[:16]}"
 
 
-def _write(model: GgufModel, output: Path, name: str, report: Report, *, weights: bool) -> None:
-    # All that can be refused is refused before anything is written.
-    wanted = weights_of(model)
-    config = _configuration(model)
-    tokenizer = build_tokenizer(model)
-    _refuse_wide(model, len(tokenizer), config.get_text_config().vocab_size)
-    for weight in wanted:
-        _refuse_unreadable(model.tensors[weight.source])
-    size = sum(prod(weight.shape) for weight in wanted) * _BFLOAT16_BYTES if weights else 0
-    with building(output, needed=size) as folder:
-        _write_small(model, folder, config, tokenizer)
+@dataclass(frozen=True, slots=True)
+class _Conversion:
+    """A model that can be imported: all that could be refused was looked at before anything is written."""
+
+    model: GgufModel
+    name: str
+    weights: list[Weight]
+    config: PreTrainedConfig
+    tokenizer: PreTrainedTokenizerFast
+
+    @classmethod
+    def of(cls, model: GgufModel, name: str) -> _Conversion:
+        wanted = weights_of(model)
+        config = _configuration(model)
+        tokenizer = build_tokenizer(model)
+        _refuse_wide(model, len(tokenizer), config.get_text_config().vocab_size)
+        for weight in wanted:
+            _refuse_unreadable(model.tensors[weight.source])
+        return cls(model, name, wanted, config, tokenizer)
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(map(_num_bytes, self.weights))
+
+    def write(self, folder: Path, report: Report, *, weights: bool) -> None:
+        _write_small(self.model, folder, self.config, self.tokenizer)
         if weights:
-            _write_weights(model, wanted, folder, name, report)
+            _write_weights(self.model, self.weights, folder, self.name, report)
 
 
 def _configuration(model: GgufModel) -> PreTrainedConfig:
@@ -219,10 +246,10 @@ def _chunks(tensor: TensorInfo, weight: Weight) -> Iterator[np.ndarray[Any, np.d
     if len(tensor.shape) == 1:
         numbers = _numbers(stored, kind)
         if weight.change == "rotary":
-            numbers = numbers[_rotary_order(columns, weight.heads)]
+            numbers = numbers[rotary_order(columns, weight.heads)]
         yield numbers - 1 if weight.change == "minus one" else numbers
         return
-    order = _rotary_order(rows, weight.heads) if weight.change == "rotary" else None
+    order = rotary_order(rows, weight.heads) if weight.change == "rotary" else None
     step = max(1, _CHUNK_BYTES // (4 * columns))
     for begin in range(0, rows, step):
         part = stored[order[begin : begin + step]] if order is not None else stored[begin : begin + step]
@@ -236,6 +263,6 @@ def _numbers(
     return np.array(gguf.dequantize(np.ascontiguousarray(stored).reshape(1, -1), kind), dtype=np.float32).reshape(-1)
 
 
-def _rotary_order(rows: int, heads: int) -> np.ndarray[Any, np.dtype[np.intp]]:
-    """Which stored row each row is: pairs that llama.cpp rotates lie side by side, in transformers half a head apart."""
+def rotary_order(rows: int, heads: int) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """Which stored row each row of a rotary weight is: pairs that llama.cpp rotates lie side by side, in transformers half a head apart."""
     return np.arange(rows).reshape(heads, rows // heads // 2, 2).swapaxes(1, 2).reshape(-1)

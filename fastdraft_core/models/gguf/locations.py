@@ -84,7 +84,7 @@ def ollama_models() -> list[tuple[str, Path]]:
 def lm_studio_models() -> list[Path]:
     """The files that LM Studio has: ``publisher/model/file.gguf``."""
     homes = (Path("~/.lmstudio/models"), Path("~/.cache/lm-studio/models"))
-    return [file for home in homes for file in _below(home.expanduser(), 3)]
+    return [file for home in homes for file in below(home.expanduser(), 3)]
 
 
 def llama_cpp_models() -> list[Path]:
@@ -97,7 +97,7 @@ def llama_cpp_models() -> list[Path]:
         home = Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local") / "llama.cpp"
     else:
         home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "llama.cpp"
-    return _below(home.expanduser(), 1)
+    return below(home.expanduser(), 1)
 
 
 # --- Ollama ------------------------------------------------------------------------------------------
@@ -172,12 +172,12 @@ def _begins_as_gguf(path: Path) -> bool:
         return False
 
 
-def _below(folder: Path, depth: int) -> list[Path]:
-    """The models in ``folder`` and up to ``depth`` folders below it."""
+def below(folder: Path, depth: int) -> list[Path]:
+    """The GGUF models in ``folder`` and up to ``depth`` folders below it."""
     found = files_in(folder)
     if depth:
         for path in _folders(folder):
-            found += _below(path, depth - 1)
+            found += below(path, depth - 1)
     return found
 
 

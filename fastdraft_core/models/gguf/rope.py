@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fastdraft_core.errors import FastdraftError
@@ -68,6 +69,18 @@ def rope_parameters(
     if kind == "yarn":
         return found | _yarn(model, context, factor)
     raise FastdraftError(f"{model.file} scales its positions by {kind!r}, which cannot be imported.")
+
+
+def llama3_factors(rope: Mapping[str, object], rotated: int) -> tuple[float, ...]:
+    """What a file holds of Llama 3's scaling: a factor for each pair of the ``rotated`` dimensions of a head."""
+    base, factor, low, high = (
+        float(str(rope[key])) for key in ("rope_theta", "factor", "low_freq_factor", "high_freq_factor")
+    )
+    original = int(str(rope["original_max_position_embeddings"]))
+    return tuple(
+        _llama3_factor(2 * math.pi * base ** (2 * pair / rotated), factor, low, high, original)
+        for pair in range(rotated // 2)
+    )
 
 
 def _yarn(model: GgufModel, context: int, factor: float) -> dict[str, object]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.gguf.model_file import GgufModel
-from fastdraft_core.models.gguf.pretokenizers import pre_tokenizer
+from fastdraft_core.models.gguf.pretokenizers import PreTokenizer, pre_tokenizer
 from fastdraft_core.models.gguf.vocabulary import BYTE_LEVEL, TokenType, Vocabulary, begins_with_space, read_vocabulary
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def build_tokenizer(model: GgufModel) -> PreTrainedTokenizerFast:
 
 def _byte_level(model: GgufModel, vocabulary: Vocabulary) -> Any:
     """BPE over bytes that are written as visible characters."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer, decoders, models
 
     name = model.text("tokenizer.ggml.pre", "")
     cut = pre_tokenizer(name)
@@ -76,12 +76,18 @@ def _byte_level(model: GgufModel, vocabulary: Vocabulary) -> Any:
         )
     ids = {text: number for number, text in vocabulary.tokens.items()}
     tokenizer = Tokenizer(models.BPE(vocab=ids, merges=merges, ignore_merges=cut.whole_words))
-    splits = [pre_tokenizers.Split(Regex(expression), "isolated") for expression in cut.expressions]
-    whole = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*splits, whole])
+    tokenizer.pre_tokenizer = cutting(cut)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = _framing(model, vocabulary, begins=cut.begins)
     return tokenizer
+
+
+def cutting(cut: PreTokenizer) -> Any:
+    """What cuts text into words as ``cut`` says, and writes their bytes as visible characters."""
+    from tokenizers import Regex, pre_tokenizers
+
+    splits = [pre_tokenizers.Split(Regex(expression), "isolated") for expression in cut.expressions]
+    return pre_tokenizers.Sequence([*splits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
 def _sentencepiece(model: GgufModel, vocabulary: Vocabulary) -> Any:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastdraft_core.errors import FastdraftError, short_error
 from fastdraft_core.files import building
+from fastdraft_core.models.convertible import conversion_problem
 from fastdraft_core.models.folders import check_weights, load_tokenizer, stored_dtype
 from fastdraft_core.models.weights import MODEL_FILE
 from fastdraft_core.runtimes.torch.loading import load_model
@@ -175,8 +176,9 @@ def _trace(model: Any, folder: Path, name: str, config: Any) -> None:
     except OSError:
         raise
     except Exception as error:
+        why = conversion_problem(model.config.model_type) or short_error(error)
         raise FastdraftError(
-            f"{name} ({model.config.model_type}) cannot be converted to OpenVINO: {short_error(error)}. "
+            f"{name} ({model.config.model_type}) cannot be converted to OpenVINO: {why}. "
             "It runs with --runtime torch, and --to hf exports it."
         ) from error
 

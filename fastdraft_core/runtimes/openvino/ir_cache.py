@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,11 @@ def ir_of(
         if not is_ir(output):
             raise
     return output
+
+
+def forget(folder: Path, name: str, weights: str) -> None:
+    """Delete the kept conversion of a model that nobody will load again."""
+    shutil.rmtree(_place(folder, name, WeightFormat.parse(weights or "original")), ignore_errors=True)
 
 
 def is_converted(folder: Path, name: str, weights: str) -> bool:

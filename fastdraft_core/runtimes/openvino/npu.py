@@ -33,6 +33,8 @@ class NpuPasses:
     Written by the plugin's documentation and source; nobody here could run it on an NPU.
     """
 
+    prefill_chunk = PROMPT
+
     def __init__(self, compiled: Any, *, kv_bytes_per_token: int) -> None:
         self._request = compiled.create_infer_request()
         self._names = {port.get_any_name() for port in compiled.inputs}
@@ -55,6 +57,9 @@ class NpuPasses:
 
     def rewind(self, length: int) -> None:
         """Nothing to do: the next pass's positions say how much of the cache there is."""
+
+    def trim(self) -> None:
+        """Nothing to do either."""
 
     def _pass(self, ids: Sequence[int], past: int) -> npt.NDArray[np.generic]:
         end = past + len(ids)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastdraft_core.runtimes.prompt import PREFILL_CHUNK
+
 _FIRST_BLOCKS = 16
 
 
@@ -85,6 +87,8 @@ class PagedPasses:
     is needed and windows and ALiBi see true distances.
     """
 
+    prefill_chunk = PREFILL_CHUNK
+
     def __init__(self, compiled: Any, cache: PagedCache) -> None:
         import openvino as ov
 
@@ -116,6 +120,9 @@ class PagedPasses:
 
     def rewind(self, length: int) -> None:
         """Nothing to do: the next pass says how much of the cache there is."""
+
+    def trim(self) -> None:
+        """Nothing to do: no pass sees what was forgotten."""
 
     def _feed(self, count: int, keep: int) -> _Feed:
         feed = self._feeds.get((count, keep)) or self._new_feed(count, keep)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,7 +10,8 @@ import torch
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import ModelCard
 from fastdraft_core.machine.devices import synchronize
-from fastdraft_core.runtimes.base import check_room
+from fastdraft_core.runtimes.base import Kept, check_room
+from fastdraft_core.runtimes.prompt import PREFILL_CHUNK, PromptCache
 from fastdraft_core.runtimes.torch.cache import RewindableCache
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class TorchRuntime:
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.kv_bytes_per_token = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize
         self._cache = RewindableCache()
+        self._prompt = PromptCache(lambda ids: self._pass(ids, keep=1)[0], self._cache.rewind, self.synchronize)
         # The model's own property looks through its parameters.
         self._device = model.device
         # A ready mask saves transformers' own mask building in every pass; windows need theirs, and so do
@@ -54,10 +56,25 @@ class TorchRuntime:
         """Tokens in the cache."""
         return self._cache.get_seq_length()
 
-    def prefill(self, ids: list[int]) -> torch.Tensor:
-        """Empty the cache, read ``ids``, and return float32 logits ``[V]`` of what follows."""
-        self._cache.rewind(0)
-        return self._pass(ids, keep=1)[0]
+    @property
+    def kept(self) -> Kept:
+        """What the last prompt's reading found in the cache."""
+        return self._prompt.kept
+
+    def prefill(self, ids: list[int], chunk: int = PREFILL_CHUNK) -> torch.Tensor:
+        """Have the cache hold ``ids`` alone; float32 logits ``[V]`` of what follows. Passes read ``chunk`` tokens."""
+        check_room(self, len(ids))
+        return self._prompt.logits(ids, chunk)
+
+    def reading(self, ids: list[int], chunk: int = PREFILL_CHUNK) -> Iterator[int]:
+        """Read a prompt as ``prefill`` does, pass by pass; how many of its tokens are cached."""
+        check_room(self, len(ids))
+        return self._prompt.reading(ids, chunk)
+
+    def adopt(self, ids: list[int]) -> None:
+        """Have the next prompt go on from ``ids``, which the cache holds, as far as it begins with them."""
+        assert len(ids) == self.length, f"{len(ids)} tokens of {self.length} in the cache"
+        self._prompt.adopt(ids)
 
     def forward(self, ids: list[int]) -> torch.Tensor:
         """Read ``ids`` after what is cached; float32 logits ``[len(ids), V]``."""
@@ -66,6 +83,7 @@ class TorchRuntime:
     def rewind(self, length: int) -> None:
         """Forget everything after the first ``length`` tokens."""
         self._cache.rewind(length)
+        self._prompt.forget(length)
 
     def synchronize(self) -> None:
         """Wait for a device that works on its own (CUDA, XPU, Gaudi); nothing on a CPU."""

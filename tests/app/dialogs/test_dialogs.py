@@ -13,7 +13,7 @@ from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.dialogs.dialog import Dialog
 from fastdraft_app.dialogs.formats import ExportScreen
 from fastdraft_app.live.prompt_screen import PromptScreen
-from fastdraft_app.live.prompts import Preset
+from fastdraft_app.live.prompts import Asked, Preset
 from tests.app.conftest import MakeApp
 from tests.app.helpers import RECORDING, live, wait_for
 from tests.app.wizard.test_wizard_turns import burst
@@ -21,7 +21,7 @@ from tests.app.wizard.test_wizard_turns import burst
 
 def prompts() -> PromptScreen:
     """With one preset, which enter runs."""
-    return PromptScreen([Preset("code", "stack", "class Stack:")], [], "class Stack:")
+    return PromptScreen(Asked("class Stack:"), [Preset("code", "stack", "class Stack:")])
 
 
 async def enter_twice(pilot: Pilot[Any], answers: list[object]) -> None:
@@ -35,7 +35,7 @@ async def enter_twice(pilot: Pilot[Any], answers: list[object]) -> None:
     ("make", "answer"),
     [
         (lambda: ExportScreen({"svg": "a picture", "txt": "a text"}), "svg"),
-        (prompts, "class Stack:"),
+        (prompts, Asked("class Stack:")),
         (lambda: ConfirmScreen("Sure?", "It is gone then.", "delete"), False),
     ],
     ids=["export", "prompt", "confirm"],

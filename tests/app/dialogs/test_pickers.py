@@ -16,6 +16,7 @@ from fastdraft_app.dialogs.picker import PickerScreen
 from fastdraft_app.live.session import Phase
 from fastdraft_core import places
 from fastdraft_core.history import read_history, remember_models, remember_prompt
+from fastdraft_core.models.draft_spec import OFFERED
 from tests.app.conftest import MakeApp
 from tests.app.helpers import live, wait_for
 
@@ -52,7 +53,7 @@ def test_drafts_can_be_off_and_tell_another_vocabulary(tmp_path: Path) -> None:
         places.history(), [write_model(tmp_path / "m" / "fits"), write_model(tmp_path / "m" / "other", 32000)]
     )
     found = {row.title.rpartition("/")[2]: row for row in rows(model_source(drafts=True, vocab_size=4096)(""))}
-    assert list(found) == ["demo:XS", "demo:S", "demo:M", "fits", "other", "off"]
+    assert list(found) == ["demo:XS", "demo:S", "demo:M", "fits", "other", *OFFERED, "off"]
     assert "the target has another" in found["other"].facts
     assert "another" not in found["fits"].facts
 

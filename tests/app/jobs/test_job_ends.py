@@ -18,6 +18,7 @@ from fastdraft_app.app import FastdraftApp
 from fastdraft_app.client import file_manager
 from fastdraft_app.client.jobs import JobWatcher
 from fastdraft_app.dialogs.confirm import ConfirmScreen
+from fastdraft_app.dialogs.formats import ExportScreen
 from fastdraft_app.jobs.job_list import JobList
 from fastdraft_app.jobs.job_screen import JobScreen
 from fastdraft_app.jobs.screen import JobsScreen
@@ -140,7 +141,7 @@ def test_a_notification_is_written_as_the_terminal_knows_it_and_carries_no_comma
 
 
 async def test_a_finished_job_can_be_swept_and_exported(app: FastdraftApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    """w: the sweep screen with its target and draft; x: an export of its own, told by a toast wherever one is by then."""
+    """w: the sweep screen with its target and draft; x: exports of its own, told by toasts wherever one is by then."""
     every_state()
     model = places.jobs() / "demo-XS" / "checkpoints" / "ft" / "last"
     asked: list[tuple[str, ...]] = []
@@ -152,15 +153,20 @@ async def test_a_finished_job_can_be_swept_and_exported(app: FastdraftApp, monke
     monkeypatch.setattr("fastdraft_app.client.convert.fastdraft", convert)
     async with app.run_test(size=(120, 36)) as pilot:
         await open_job(pilot, "demo-XS", 5)
-        await pilot.press("x", "w")
+        for choose in (["enter"], ["down", "enter"]):
+            await pilot.press("x")
+            await wait_for(pilot, lambda: isinstance(app.screen, ExportScreen))
+            await pilot.press(*choose)
+            await wait_for(pilot, lambda: not isinstance(app.screen, ExportScreen))
+        await pilot.press("w")
         await wait_for(pilot, lambda: isinstance(app.screen, SweepScreen))
         assert drafts_of(app.preferences.current) == [str(model)]
         assert app.preferences.current.target == "demo"
-        await wait_for(pilot, lambda: any(told.title == "Not exported" for told in app._notifications))
+        await wait_for(pilot, lambda: sum(told.title == "Not exported" for told in app._notifications) == 2)
         assert "The disk is full." in [told.message for told in app._notifications]
-        assert asked == [
-            ("export", str(model), "--output", str(places.exports() / "demo-XS-int8-ov"), "--target", "demo")
-        ]
+        for arguments, ending, form in zip(asked, ("int8-ov", "q8_0-gguf"), ((), ("--to", "gguf")), strict=True):
+            output = str(places.exports() / f"demo-XS-{ending}")
+            assert arguments == ("export", str(model), "--output", output, *form, "--target", "demo")
 
 
 async def test_enter_twice_stays_with_the_job(app: FastdraftApp) -> None:

@@ -3,127 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
 from fastdraft_app.client.engine import EngineClient
 from fastdraft_app.live.controller import BUSY_RATE, WAITING, LiveController
-from fastdraft_app.live.recordings import Recorder
 from fastdraft_app.live.session import REPLAY, Phase
-from fastdraft_app.settings.preferences import Preferences
-from fastdraft_app.settings.settings import Changes
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import Cancel, Command, Load, Run
+from fastdraft_core.events import Cancel, Load, Run
 from fastdraft_core.history import read_history
 from fastdraft_core.recordings import read_recording
-from tests.app.helpers import RECORDING, SLOW, fake_command
+from tests.app.helpers import RECORDING, SLOW
 from tests.app.sweeps import swept
 from tests.bench.points import measured
 
-
-@dataclass
-class Onlooker:
-    """Notes what a screen would be asked to do."""
-
-    in_front: bool = True
-    told: list[str] = field(default_factory=list)
-    remembered: list[Changes] = field(default_factory=list)
-
-    def wake(self) -> None:
-        """The tests tick all the time."""
-
-    def changed(self) -> None:
-        """The same."""
-
-    def tell(self, words: str, seconds: float | None = None) -> None:
-        """A notice."""
-        del seconds
-        self.told.append(words)
-
-    def remember(self, changes: Changes) -> None:
-        """A choice of the user."""
-        self.remembered.append(changes)
-
-
-class Engine(EngineClient):
-    """The fake engine; notes every command."""
-
-    def __init__(self, log: Path, *options: str) -> None:
-        super().__init__(log, fake_command(*options))
-        self.recorder = Recorder(places.recordings(), keep=0)
-        self.sent: list[Command] = []
-
-    def send(self, command: Command) -> None:
-        """Note it and send it."""
-        self.sent.append(command)
-        super().send(command)
-
-    def commands(self, kind: type[Command]) -> list[Command]:
-        """Those of one kind, in order."""
-        return [command for command in self.sent if isinstance(command, kind)]
-
-
-@dataclass
-class Bench:
-    """A controller with its surroundings."""
-
-    controller: LiveController
-    engine: Engine
-    view: Onlooker
-    preferences: Preferences
-    sweeping: bool = False
-
-    async def until(self, what: Callable[[], object], seconds: float = 120.0) -> None:
-        """Tick until ``what`` is true; fail where it does not come true in time."""
-        end = monotonic() + seconds
-        while not what():
-            assert monotonic() < end, f"this did not come true in time; {self.controller.session.phase}"
-            self.controller.tick()
-            await asyncio.sleep(0.01)
-
-    async def at(self, *phases: Phase) -> None:
-        """Tick until one of the phases."""
-        await self.until(lambda: self.controller.session.phase in phases)
-
-    def change(self, **changes: object) -> None:
-        """The user chooses other values."""
-        self.controller.change(replace(self.controller.settings, **changes))  # type: ignore[arg-type]
-
-
-MakeBench = Callable[..., Bench]
-FAST = ("--speed", "20")
-
-
-@pytest.fixture
-async def make_bench(tmp_path: Path) -> AsyncIterator[MakeBench]:
-    """A controller on a fake engine with options; ``replay`` is a recording to begin with, ``flags`` are settings."""
-
-    def make(*fake: str, replay: Path | None = None, **flags: object) -> Bench:
-        preferences = Preferences(tmp_path / "settings.toml", {"intro": False, "length": 40, **flags})  # type: ignore[dict-item]
-        engine, view = Engine(tmp_path / "engine.log", *(fake or FAST)), Onlooker()
-        recorded = read_recording(replay) if replay is not None else None
-        bench: Bench
-        controller = LiveController(engine, preferences, view, recorded, lambda: bench.sweeping)
-        bench = Bench(controller, engine, view, preferences)
-        made.append(bench)
-        return bench
-
-    made: list[Bench] = []
-    yield make
-    for bench in made:
-        await bench.engine.stop()
-
-
-async def begun(bench: Bench) -> Bench:
-    """Start the engine, as a screen does after its first picture."""
-    assert bench.controller.open()
-    await bench.controller.start()
-    return bench
+from .bench import FAST, MakeBench, begun
 
 
 async def test_from_start_to_end(make_bench: MakeBench) -> None:
@@ -221,10 +118,24 @@ async def test_run_pause_cancel(make_bench: MakeBench) -> None:
     assert controller.session.phase is Phase.PLAYING
     await controller.restart()
     assert controller.session.phase is Phase.TIMING
-    controller.cancel()
+    await controller.cancel()
     assert controller.session.phase is Phase.CANCELLED
     controller.run_or_pause()
     await bench.at(*REPLAY)
+
+
+async def test_loading_is_called_off_at_once(make_bench: MakeBench) -> None:
+    """Whatever the library is at, the engine is gone; r loads again, and a run in between says what to press."""
+    bench = await begun(make_bench("--load-seconds", "600"))
+    controller = bench.controller
+    await controller.cancel()
+    assert controller.session.phase is Phase.CANCELLED
+    assert not bench.engine.running
+    controller.tick()
+    controller.run_or_pause()
+    assert bench.view.told == ["No models are loaded. Press r to load them."]
+    await controller.restart()
+    assert controller.session.phase is Phase.LOADING
 
 
 async def test_what_needs_a_run_says_so(make_bench: MakeBench) -> None:
@@ -234,7 +145,7 @@ async def test_what_needs_a_run_says_so(make_bench: MakeBench) -> None:
     await bench.until(lambda: bench.controller.session.recording.tracks)
     assert "timed at its true speed first" in bench.controller.hindrance("slow")
     assert bench.controller.hindrance("copy") == ""
-    bench.controller.cancel()
+    await bench.controller.cancel()
     bench = await begun(make_bench())
     await bench.at(Phase.DONE)
     assert not any(bench.controller.hindrance(action) for action in WAITING)
@@ -275,7 +186,7 @@ async def test_a_recording_in_place_of_a_run(make_bench: MakeBench, tmp_path: Pa
     assert controller.session is not controller.live
     assert controller.shown_recording is not None
     assert controller.shown_recording.header == read_recording(RECORDING).header
-    controller.cancel()
+    await controller.cancel()
     assert controller.session is controller.live
     assert controller.live.phase is Phase.CANCELLED
 

@@ -9,8 +9,8 @@ from textual.app import App, ComposeResult
 from fastdraft_app.live.replay import Piece
 from fastdraft_app.live.token_layout import Layout
 from fastdraft_app.live.token_view import TokenView
-from fastdraft_app.theme.palette import token_style
 from fastdraft_app.theme.themes import DARK
+from fastdraft_core.token_states import token_style
 
 
 def laid_out(width: int, *texts: str) -> Layout:

@@ -10,6 +10,7 @@ from textual.pilot import Pilot
 from textual.widgets import OptionList, Static
 
 from fastdraft_app.dialogs.confirm import ConfirmScreen
+from fastdraft_app.dialogs.formats import ExportScreen
 from fastdraft_app.live.screen import LiveScreen
 from fastdraft_app.models.screen import ModelsScreen
 from fastdraft_core import places
@@ -116,7 +117,7 @@ async def test_enter_on_a_converted_target_does_not_make_it_its_own_draft(make_a
         await pilot.press("enter")
         await wait_for(pilot, lambda: isinstance(app.screen, LiveScreen))
         assert (app.preferences.current.target, app.preferences.current.draft) == ("demo", "demo:S")
-        assert any("middle size" in told.message for told in app._notifications)
+        assert any("shown with" in told.message for told in app._notifications)
 
 
 async def test_delete_asks_and_refuses(make_app: MakeApp) -> None:
@@ -141,6 +142,8 @@ async def test_a_conversion_that_fails_says_why(make_app: MakeApp) -> None:
         screen = await open_models(pilot)
         choose(screen, "other")
         await pilot.press("c")
+        await wait_for(pilot, lambda: isinstance(app.screen, ExportScreen))
+        await pilot.press("enter")
         await wait_for(pilot, lambda: any(told.title == "Not exported" for told in app._notifications), 90)
         assert not any("Traceback" in told.message for told in app._notifications)
 

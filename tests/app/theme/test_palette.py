@@ -8,8 +8,9 @@ from math import atan2, cos, degrees, exp, hypot, radians, sin, sqrt
 import pytest
 from textual.theme import Theme
 
-from fastdraft_app.theme.palette import JUDGED, PENDING, STATES, look, theme_variables, token_style
+from fastdraft_app.theme.palette import look, theme_variables
 from fastdraft_app.theme.themes import BASIC, DARK, LIGHT
+from fastdraft_core.token_states import JUDGED, PENDING, STATES, token_style
 
 RGB = tuple[float, float, float]
 # Linear-light matrices of complete dichromacy (Machado, Oliveira and Fernandes, 2009).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,24 @@ def test_drafts_fit_by_tokens_across_forms(tmp_path: Path, model: Path, ollama: 
     assert str(other) not in drafts
     with pytest.raises(FastdraftError, match=r"ollama rm llama3\.2:3b"):
         doomed(models["ollama:llama3.2:3b"])
+
+
+def test_files_in_the_hub_cache_are_listed_by_their_paths(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several quantizations of one repository, in it and one folder below; the snapshot links to blobs."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    repository = tmp_path / "hub" / "models--owner--tiny-GGUF"
+    snapshot, blobs = repository / "snapshots" / "0123abc", repository / "blobs"
+    (snapshot / "Q8").mkdir(parents=True)
+    blobs.mkdir()
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0123abc")
+    for number, name in enumerate(("tiny-F32.gguf", "Q8/tiny-Q8.gguf")):
+        shutil.copy(model, blobs / str(number))
+        (snapshot / name).symlink_to(blobs / str(number))
+    found = [one for one in shelf() if one.place == "Hugging Face cache"]
+    assert [one.name for one in found] == [str(snapshot / "tiny-F32.gguf"), str(snapshot / "Q8/tiny-Q8.gguf")]
+    assert catalog.resolve(found[0].name) == found[0].name
+    with pytest.raises(FastdraftError, match="hf cache rm"):
+        doomed(found[0])

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from fastdraft_core.models.gguf.facts import gguf_facts
-from fastdraft_core.models.gguf.importing import import_model
 from tests.models.gguf.llama_cpp import LlamaCpp
 from tests.models.gguf.test_tokenizer import CORPUS
 
@@ -27,26 +26,21 @@ TEXT = (
 )
 
 
-@pytest.fixture(scope="module")
-def imported(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the imported model."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FASTDRAFT_HOME", str(tmp_path_factory.mktemp("home")))
-        return import_model(smollm2, "SmolLM2", lambda step: None)
+pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
-def tokenizer(imported: Path) -> Any:
+def tokenizer(smollm2_folder: Path) -> Any:
     """Its tokenizer as every command loads it."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(imported)
+    return AutoTokenizer.from_pretrained(smollm2_folder)
 
 
 @pytest.fixture(scope="module")
-def peer(smollm2: Path) -> LlamaCpp:
+def peer(smollm2_gguf: Path) -> LlamaCpp:
     """llama.cpp with the same file."""
-    return LlamaCpp(smollm2)
+    return LlamaCpp(smollm2_gguf)
 
 
 def test_golden_ids(tokenizer: Any) -> None:
@@ -62,14 +56,14 @@ def test_ids_are_those_of_llama_cpp(name: str, tokenizer: Any, peer: LlamaCpp) -
     assert tokenizer(CORPUS[name]).input_ids == peer.ids(CORPUS[name])
 
 
-def test_probabilities_and_text_are_those_of_llama_cpp(imported: Path, tokenizer: Any, peer: LlamaCpp) -> None:
+def test_probabilities_and_text_are_those_of_llama_cpp(smollm2_folder: Path, tokenizer: Any, peer: LlamaCpp) -> None:
     """The same token comes first unless two are as good as equal; the rest is what llama.cpp loses by 8-bit activations.
 
     Measured: 0.0000 to 0.0074 nats between the two, of which bfloat16 weights instead of float32 are at most 0.0002.
     """
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(imported, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(smollm2_folder, dtype=torch.float32).eval()
     ids = tokenizer(TEXT).input_ids
     with torch.inference_mode():
         here = model(torch.tensor([ids])).logits[0].log_softmax(-1)
@@ -85,13 +79,13 @@ def test_probabilities_and_text_are_those_of_llama_cpp(imported: Path, tokenizer
     assert text == peer.greedy(begun, 5)
 
 
-def test_lists_tell_what_it_is(smollm2: Path, imported: Path) -> None:
+def test_lists_tell_what_it_is(smollm2_gguf: Path, smollm2_folder: Path) -> None:
     """From the header alone; the vocabulary has the name that the imported tokenizer has."""
     from fastdraft_core.models.fingerprint import fingerprint
     from fastdraft_core.models.local_models import vocabulary
 
-    facts = gguf_facts(smollm2)
+    facts = gguf_facts(smollm2_gguf)
     assert facts is not None
     assert (facts.architecture, facts.quantization, facts.vocab_size) == ("LlamaForCausalLM", "Q4_1", 49152)
     assert (facts.context, facts.parameters) == (8192, 134_515_008)
-    assert (facts.tokenizer, facts.num_tokens) == fingerprint(vocabulary(imported))
+    assert (facts.tokenizer, facts.num_tokens) == fingerprint(vocabulary(smollm2_folder))
