@@ -59,7 +59,8 @@ def logits(model: Any) -> torch.Tensor:
 def test_every_architecture_comes_back_as_it_was(name: str, tmp_path: Path) -> None:
     """Names, layouts, norms, positions and scales: what llama.cpp and our import make of the file is the original."""
     original = untrained(KINDS[name], WIDTH)
-    file = file_in(exported(write_folder(tmp_path / "source", original), tmp_path / name, "gguf", "f16"))
+    # By the name phi3 llama.cpp looks for tokens that only Phi-3's own tokenizer has.
+    file = file_in(exported(write_folder(tmp_path / "source", original), tmp_path / "tiny", "gguf", "f16"))
     again = load(imported(file))
     original.set_attn_implementation("eager")
     torch.testing.assert_close(logits(again), logits(original), rtol=1e-3, atol=1e-3)
