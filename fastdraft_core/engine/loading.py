@@ -120,16 +120,11 @@ class Loader:
         for source in self._sources():
             if is_ir_alone(source.folder):
                 return Choice("openvino", f"{source.name} is an OpenVINO model")
-<<<<<<< HEAD
         formats = [options.weights, options.draft_weights, *(source.weights for source in self._sources())]
         if any(formats) or options.kv_precision:
-            return Choice("openvino", "only OpenVINO has weight formats and key-value precisions")
-=======
-        if options.weights or options.draft_weights or options.kv_precision:
             return Choice(
                 "openvino", "weight formats and key-value precisions are OpenVINO's where nobody says otherwise"
             )
->>>>>>> machines
         if not options.device and (best := choose_device()) != "cpu":
             return Choice("torch", f"OpenVINO does not run on {best}")
         if find_spec("openvino") is None:
@@ -176,13 +171,9 @@ class Loader:
                 found[name] = self._on(device)._load(runtime)
                 self.report(f"measuring {name}")
                 before = load()
-<<<<<<< HEAD
                 # What has another vocabulary does not draft by itself.
                 alone = self.draft is not None and self.draft.tokenizer is not None
-                speeds[runtime] = measure(found[runtime].target, None if alone else found[runtime].draft, prompt)
-=======
-                speeds[name] = measure(found[name].target, found[name].draft, prompt)
->>>>>>> machines
+                speeds[name] = measure(found[name].target, None if alone else found[name].draft, prompt)
                 crowd = crowd or crowded(before, load(), threads)
             except FastdraftError as error:
                 failed = error.message
@@ -206,15 +197,7 @@ class Loader:
         return Loaded(target, draft, runtime, reason)
 
     def _on_torch(self, source: Source, device: str, weights: str) -> Runtime:
-<<<<<<< HEAD
-        del weights
-        if source.weights:
-            raise FastdraftError(
-                f"{source.name} needs OpenVINO, since PyTorch computes with whole weights here: add --runtime openvino, or draft "
-                "with the target's first layers, for example self:layers=4."
-            )
-=======
->>>>>>> machines
+        weights = source.weights or weights
         dtype = choose_dtype(device, self.options.dtype)
         self.report(f"loading {source.name} as {weights or dtype} on {device}")
         trust = self.options.trust_remote_code
