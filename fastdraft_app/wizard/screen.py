@@ -71,7 +71,7 @@ class WizardScreen(Screen[None]):
                 tooltip="choose the target among the models of this machine"),
         Binding("f5", "save", "save recipe", id="wizard.save", key_display="F5", priority=True,
                 tooltip="write the recipe to a file, to edit it or to run it elsewhere"),
-        Binding("f8", "design", "shapes", id="wizard.design", key_display="F8", priority=True,
+        Binding("f12", "design", "shapes", id="wizard.design", key_display="F12", priority=True,
                 tooltip="measure which shape of draft for this target is the fastest on this machine"),
         Binding("f9", "defaults", "defaults", id="wizard.defaults", key_display="F9", priority=True,
                 tooltip="begin anew with the answers that work; asks first"),
