@@ -24,6 +24,10 @@ app: $(VENV)/.installed
 FAST := tests/decoding tests/results tests/machine tests/app/theme tests/app/widgets tests/app/test_app_text.py \
 	tests/app/test_import_lightness.py tests/test_documents.py tests/test_files.py tests/test_places.py
 
+# A file of tests stays in one process, which has a core for itself.
+SHARED := --numprocesses 2 --dist loadfile
+test: export OMP_NUM_THREADS := 1
+
 check: lint
 	$(BIN)/pytest $(FAST)
 
@@ -34,9 +38,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 test: lint
-	# Training has a process of its own: after OpenVINO in the same one, a training test ended in a segmentation fault.
-	$(BIN)/pytest tests/training
-	$(BIN)/pytest --ignore=tests/training
+	# Training has processes of its own: after OpenVINO in the same one, a training test ended in a segmentation fault.
+	$(BIN)/pytest $(SHARED) tests/training
+	$(BIN)/pytest $(SHARED) --ignore=tests/training
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

@@ -102,7 +102,7 @@ def _transformers(pair: Pair, draft: Any, gamma: int, threads: int) -> Contender
     def contender(request: Request) -> tuple[int, float]:
         torch.set_num_threads(threads)
         time.sleep(REST)
-        return by_transformers(pair, request, draft and draft.model, gamma)
+        return by_transformers(pair, request, None if draft is None else draft.model, gamma)
 
     return contender
 

@@ -10,7 +10,7 @@ from functools import partial
 from time import monotonic
 from typing import ClassVar, TextIO
 
-from textual import on
+from textual import on, work
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -26,7 +26,7 @@ from fastdraft_app.jobs.notices import JobNotices
 from fastdraft_app.live.recordings import Recorder
 from fastdraft_app.live.screen import LiveScreen
 from fastdraft_app.logs import log_to
-from fastdraft_app.messages import PointChosen, SettingsChanged, SweepResumed
+from fastdraft_app.messages import DesignAsked, PointChosen, SettingsChanged, SweepResumed
 from fastdraft_app.settings.settings import Changes, Settings
 from fastdraft_app.terminal.guard import GuardedApp, end_on_signals
 from fastdraft_app.terminal.modes import tolerate_old_mouse_bytes
@@ -61,6 +61,7 @@ class FastdraftApp(GuardedApp):
         self.preferences = options.preferences
         self.engine = engine
         self.sweeper = sweeper or SweepClient(places.log_file("sweep"))
+        self.designer = SweepClient(places.log_file("design"))
         self.recorder = Recorder(places.recordings(), options.settings.recordings)
         self.jobs = JobsClient()
         self.notices = JobNotices(self, self.jobs)
@@ -73,7 +74,7 @@ class FastdraftApp(GuardedApp):
             self.preferences,
             self.settings_changed,
             options.replay,
-            lambda: self.sweeper.running,
+            lambda: self.sweeper.running or self.designer.running,
             bring=options.download,
         )
         self.add_mode("live", lambda: self.live)
@@ -103,6 +104,7 @@ class FastdraftApp(GuardedApp):
         self.recorder.end()
         await self.engine.stop()
         await self.sweeper.stop()
+        await self.designer.stop()
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """The token colours belong to every theme, also to Textual's own."""
@@ -169,6 +171,34 @@ class FastdraftApp(GuardedApp):
         await self.switch_mode("sweep")
         if isinstance(self.screen, SweepScreen):
             await self.screen.resume(event.name)
+
+    @on(DesignAsked)
+    def open_design(self, event: DesignAsked) -> None:
+        """Study shapes of drafts for a target; the shape that is taken goes to the wizard."""
+        self._study(event.target)
+
+    @work(exclusive=True, group="design")
+    async def _study(self, target: str) -> None:
+        from fastdraft_app.design.screen import DesignScreen
+        from fastdraft_app.wizard.screen import WizardScreen
+
+        if self.sweeper.running:
+            self.notify("A sweep is being timed, which a study would disturb. x stops it.", severity="warning")
+            return
+        screen = DesignScreen(
+            target,
+            self.designer,
+            self.preferences,
+            self.settings_changed,
+            rest=self.live.controller.rest,
+            choose=self.open_settings,
+        )
+        shape = await self.push_screen_wait(screen)
+        if shape is None:
+            return
+        await self.switch_mode("train")
+        if isinstance(self.screen, WizardScreen):
+            await self.screen.take_shape(target, shape)
 
     # --- settings ---------------------------------------------------------------------------------
 
@@ -281,6 +311,7 @@ def _run(given: list[str]) -> int:
     def release() -> None:
         engine.kill()
         app.sweeper.kill()
+        app.designer.kill()
 
     end_on_signals(app, release)
     try:

@@ -30,3 +30,10 @@ class SweepResumed(Message):
     """A kept sweep is to go on."""
 
     name: str
+
+
+@dataclass
+class DesignAsked(Message):
+    """Shapes of drafts for this target are to be measured."""
+
+    target: str

@@ -21,7 +21,7 @@ from textual.worker import get_current_worker
 from fastdraft_app.client.jobs import JobsClient
 from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.dialogs.exporting import ask_export
-from fastdraft_app.messages import SettingsChanged
+from fastdraft_app.messages import DesignAsked, SettingsChanged
 from fastdraft_app.models.downloads import SOURCE_BINDINGS, Downloads, ask_folder
 from fastdraft_app.models.model_text import (
     model_heading,
@@ -58,6 +58,7 @@ class ModelsScreen(Screen[None]):
                 tooltip=f"open the model in the live screen with a partner that fits it: {HOW}"),
         Binding("m", "use_as('target')", "as target", id="models.target", tooltip="take the model as the live screen's target"),
         Binding("d", "use_as('draft')", "as draft", id="models.draft", tooltip="take the model as the live screen's draft"),
+        Binding("s", "design", "shapes", id="models.design", tooltip="measure which shape of draft for this target is the fastest here"),
         Binding("c", "convert", "convert", id="models.convert", tooltip="write it for OpenVINO, llama.cpp or transformers, in a process of its own"),
         Binding("D", "delete", "delete", id="models.delete", tooltip="delete the model from this machine; asks first"),
         *SOURCE_BINDINGS,
@@ -261,6 +262,10 @@ class ModelsScreen(Screen[None]):
     def _go(self, **changes: str) -> None:
         self.app.post_message(SettingsChanged(changes))
         self.app.switch_mode("live")
+
+    def action_design(self) -> None:
+        """Study shapes of drafts for the model."""
+        self._with_model(lambda model: self.app.post_message(DesignAsked(model.name)))
 
     # --- converting and deleting --------------------------------------------------------------
 

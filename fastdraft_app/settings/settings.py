@@ -24,7 +24,7 @@ Runtime = Literal["auto", "torch", "openvino"]
 PromptForm = Literal["template", "plain"]
 """How a prompt is put to a target with a chat template: as a question, or as the beginning of a text."""
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
-GROUPS = ("pair", "decoding", "sweep", "machine", "screen", "files")
+GROUPS = ("pair", "decoding", "sweep", "design", "machine", "screen", "files")
 """In the order of the settings screen and of ``--help``."""
 
 Value = str | int | float | bool
@@ -97,6 +97,17 @@ class Settings:
     sweep_within: Annotated[str, _in("sweep", "repeat until the 95 % interval is this narrow: 3% means ±3 %")] = "3%"
     sweep_budget: Annotated[str, _in("sweep", "stop after this time: 90s, 5m or 1h")] = "5m"
 
+    design_params: Annotated[
+        str, _in("design", "parameters of every shape, such as 10M; empty: a tenth of the target's")
+    ] = ""
+    design_layers: Annotated[str, _in("design", "depths: 1-6 or 1,2,4")] = "1-6"
+    design_widths: Annotated[str, _in("design", "narrowest and widest width; empty: 64 to the target's own")] = ""
+    design_draft_vocab: Annotated[
+        str, _in("design", "ids that heads score: 8k or 2k,8k,all; empty: all, and 8k beside it from 16k ids on")
+    ] = ""
+    design_gamma: Annotated[int, _in("design", "longest block that is timed", 1, 16)] = 5
+    design_train: Annotated[str, _in("design", "tokens that every shape is trained by, such as 2M; empty: none")] = ""
+
     runtime: Annotated[Runtime, _in("machine", "what runs the models; auto: what was measured faster here")] = "auto"
     device: Annotated[
         str, _in("machine", "cpu, cuda, xpu or hpu (torch), cpu, gpu or npu (openvino); empty: the best one")
@@ -107,9 +118,13 @@ class Settings:
         _in("machine", "number format of computing; auto: what the processor does well"),
     ] = "auto"
     weights: Annotated[
-        str, _in("machine", "OpenVINO weights of the target: original, bf16, f16, int8, int4 or int4:GROUP:RATIO")
+        str,
+        _in(
+            "machine",
+            "OpenVINO weights of the target: original, bf16, f16, int8, int4 or int4:GROUP:RATIO; torch: int8 or int4",
+        ),
     ] = ""
-    draft_weights: Annotated[str, _in("machine", "OpenVINO weights of the draft")] = ""
+    draft_weights: Annotated[str, _in("machine", "Weights of the draft, as of the target")] = ""
     kv_precision: Annotated[
         Literal["auto", "f32", "bf16", "f16", "u8", "u4"], _in("machine", "OpenVINO keys and values")
     ] = "auto"

@@ -33,7 +33,9 @@ from fastdraft_app.wizard.questions import (
     write_answer,
 )
 from fastdraft_core import places
+from fastdraft_core.design.shapes import parameters_of
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import DesignShape
 from fastdraft_core.files import write_atomic
 from fastdraft_core.models.catalog import DEMO, resolve
 from fastdraft_core.models.weights import is_ir_alone
@@ -133,6 +135,19 @@ class Answers:
             }
         elif question.path.startswith("model."):
             self.typed.pop(PRESET, None)
+
+    def take_shape(self, shape: DesignShape) -> None:
+        """The draft is to have a shape that was measured."""
+        found = {
+            "hidden_size": shape.width,
+            "num_layers": shape.layers,
+            "num_heads": shape.heads,
+            "num_kv_heads": shape.kv_heads,
+            "intermediate_size": shape.intermediate,
+        }
+        for key, value in found.items():
+            self.set(QUESTIONS[f"model.{key}"], str(value))
+        self.set(QUESTIONS["model.draft_vocab"], str(shape.draft_vocab or ""))
 
     @property
     def device(self) -> str:
@@ -259,9 +274,15 @@ def _preset_shape(name: str) -> ModelShape:
 
 def parameters(shape: ModelShape, vocab_size: int) -> int:
     """Weights of a Llama-like model of this shape."""
-    width, keys = shape.hidden_size, shape.hidden_size // shape.num_heads * shape.num_kv_heads
-    layer = 2 * width * width + 2 * width * keys + 3 * width * shape.intermediate_size + 2 * width
-    return vocab_size * width * (1 if shape.tie_embeddings else 2) + shape.num_layers * layer + width
+    return parameters_of(
+        layers=shape.num_layers,
+        width=shape.hidden_size,
+        heads=shape.num_heads,
+        kv_heads=shape.num_kv_heads,
+        intermediate=shape.intermediate_size,
+        vocabulary=vocab_size,
+        tie=shape.tie_embeddings,
+    )
 
 
 def _is_about(told: str, question: Question) -> bool:

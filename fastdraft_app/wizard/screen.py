@@ -25,6 +25,7 @@ from fastdraft_app.dialogs.choices import Choice, ChoiceGroup, model_source
 from fastdraft_app.dialogs.confirm import ConfirmScreen
 from fastdraft_app.dialogs.dialog import Dialog
 from fastdraft_app.dialogs.picker import PickerScreen
+from fastdraft_app.messages import DesignAsked
 from fastdraft_app.theme.palette import marks
 from fastdraft_app.widgets.key_bar import KeyBar
 from fastdraft_app.widgets.line import TextLine, first_fitting
@@ -39,6 +40,7 @@ from fastdraft_app.wizard.sources import MIXTURES, put, take_off
 from fastdraft_app.wizard.turns import Turns
 from fastdraft_core import places
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.events import DesignShape
 from fastdraft_core.formatting import one_line
 from fastdraft_core.jobs.folder import RECIPE, job_folders
 from fastdraft_core.models.local_models import ShelfModel
@@ -69,6 +71,8 @@ class WizardScreen(Screen[None]):
                 tooltip="choose the target among the models of this machine"),
         Binding("f5", "save", "save recipe", id="wizard.save", key_display="F5", priority=True,
                 tooltip="write the recipe to a file, to edit it or to run it elsewhere"),
+        Binding("f12", "design", "shapes", id="wizard.design", key_display="F12", priority=True,
+                tooltip="measure which shape of draft for this target is the fastest on this machine"),
         Binding("f9", "defaults", "defaults", id="wizard.defaults", key_display="F9", priority=True,
                 tooltip="begin anew with the answers that work; asks first"),
     ]  # fmt: skip
@@ -294,6 +298,17 @@ class WizardScreen(Screen[None]):
         if name is not None:
             self.answers.set(QUESTIONS["target"], name)
             await self._take(self.answers)
+
+    def action_design(self) -> None:
+        """Study shapes of drafts for the target; the one that is taken comes back to this page."""
+        self.app.post_message(DesignAsked(self.answers.text(QUESTIONS["target"]).strip()))
+
+    async def take_shape(self, target: str, shape: DesignShape) -> None:
+        """The draft of ``target`` is to have this shape: it stands on the page of the draft."""
+        self.answers.set(QUESTIONS["target"], target)
+        self.answers.take_shape(shape)
+        self.step = next(number for number, step in enumerate(STEPS) if step.title == "Draft")
+        await self.show_page()
 
     async def action_open(self) -> None:
         """Ask for a recipe."""

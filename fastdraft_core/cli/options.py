@@ -62,7 +62,7 @@ Weights = Annotated[
     typer.Option(
         "--weights",
         "--precision",
-        help="OpenVINO: original, bf16, f16, int8, int8_sym, int4 or int4:GROUP:RATIO; of the target.",
+        help="OpenVINO: original, bf16, f16, int8, int8_sym, int4 or int4:GROUP:RATIO; torch: int8 or int4; of the target.",
     ),
 ]
 DraftWeights = Annotated[str, typer.Option(help="The same for the draft.")]

@@ -22,7 +22,8 @@ from fastdraft_core.events import Event, PointMeasured, RepeatDropped, SweepProg
 if TYPE_CHECKING:
     from fastdraft_core.bench.drafts import Lineup
     from fastdraft_core.bench.tasks import Task
-    from fastdraft_core.results.store import Result, Writer
+    from fastdraft_core.results.event_file import Writer
+    from fastdraft_core.results.store import Result
 
 #: As for ``fastdraft bench``: shorter runs have hardly a block in them.
 _SHORTEST = 8

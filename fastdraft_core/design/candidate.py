@@ -18,8 +18,9 @@ from fastdraft_core import places
 from fastdraft_core.bench.costs import probed, steady
 from fastdraft_core.bench.interval import student_t
 from fastdraft_core.decoding.records import Pass, Request
+from fastdraft_core.engine import pair as pairs
 from fastdraft_core.engine.load_options import LoadOptions
-from fastdraft_core.engine.pair import Pair, load_draft
+from fastdraft_core.engine.pair import Pair
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import DesignShape, DesignStarted, Estimate, ShapeMeasured
 from fastdraft_core.runtimes.openvino.ir_cache import forget
@@ -131,8 +132,7 @@ def with_draft(pair: Pair, plan: DesignStarted, folder: Path, draft_vocab: int, 
         draft_weights="",
     )
     name = f"{folder}@vocab={draft_vocab}" if draft_vocab else str(folder)
-    draft, _ = load_draft(name, alone, report)
-    return replace(pair, draft=draft)
+    return pairs.with_draft(pair, plan.target.name, name, alone, report)
 
 
 def estimate(seconds: Sequence[float]) -> Estimate:

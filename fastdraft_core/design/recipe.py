@@ -27,7 +27,12 @@ def write_shape(shape: DesignShape, plan: DesignStarted, file: Path) -> None:
     chosen = model_shape(shape, plan)
     if not file.exists():
         base = load_recipe(_USUAL)
-        made = msgspec.structs.replace(base, model=chosen, target=plan.target.name, name=file.stem)
+        # Rows are no longer than what the draft can read.
+        stages = {
+            name: msgspec.structs.replace(stage, sequence_length=min(stage.sequence_length, chosen.context_length))
+            for name, stage in base.stages.items()
+        }
+        made = msgspec.structs.replace(base, model=chosen, target=plan.target.name, name=file.stem, **stages)
         _write(file, msgspec.toml.encode(dump_recipe(made)).decode())
         return
     base = load_recipe(str(file))

@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 import msgspec
 
-from fastdraft_core.bench.acceptance import chances, probabilities
+from fastdraft_core.bench.acceptance import fate, probabilities
 from fastdraft_core.bench.costs import Costs
 from fastdraft_core.bench.surface import predicted
 from fastdraft_core.bench.tasks import load_tasks
@@ -183,13 +183,13 @@ def _judged(
 ) -> ShapeTrained:
     """The acceptance of a trained candidate on the target's own ``texts``, and what it predicts with its measured costs."""
     assert pair.draft is not None
-    fates = []
+    plan, fates = design.plan, []
     for request, text, p in zip(requests, texts, likely, strict=True):
-        found = probabilities(pair.draft, request.prompt, text, request.sampling)
-        fates.append(chances([1.0] * len(found) if request.sampling.greedy else p, found))
+        known = None if request.sampling.greedy else p
+        found = fate(pair.draft, known, request.prompt, text, request.sampling, plan.gammas[-1])
+        fates.append(found.chances)
     measured = design.measured[shape.key]
     costs = Costs(measured.step_seconds, design.verify, measured.draft, measured.overhead)
-    plan = design.plan
     points = [
         predicted([f for f in fates if f], costs, draft=words(shape), gamma=g, temperature=plan.temperature, task="")
         for g in plan.gammas

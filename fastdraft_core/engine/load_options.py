@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class LoadOptions:
     """How to load a pair; empty strings and 0 mean automatic.
 
-    ``runtime`` is ``torch``, ``openvino`` or ``auto``. ``weights`` (of the target), ``draft_weights`` and
-    ``kv_precision`` are OpenVINO's; ``draft_device`` is the target's where it is empty.
+    ``runtime`` is ``torch``, ``openvino`` or ``auto``. ``weights`` (of the target) and ``draft_weights`` are OpenVINO's formats, or
+    ``int8`` and ``int4`` on PyTorch; ``kv_precision`` is OpenVINO's; ``draft_device`` is the target's where it is empty.
     """
 
     device: str = ""

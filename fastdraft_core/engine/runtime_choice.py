@@ -43,13 +43,17 @@ class Speed(msgspec.Struct, frozen=True):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """A runtime and the sentence that says why; ``speeds`` are what was measured on ``day``, by runtime, and whether ``quiet``ly."""
+    """A runtime and the sentence that says why; ``speeds`` are what was measured on ``day``, by runtime, and whether ``quiet``ly.
+
+    ``device`` is one of OpenVINO's besides the CPU, where that was the fastest; its rate stands under ``openvino:gpu``.
+    """
 
     runtime: str
     reason: str
     speeds: dict[str, Speed] = {}
     day: str = ""
     quiet: bool = True
+    device: str = ""
 
 
 def measure(target: Runtime, draft: Runtime | None, prompt: list[int]) -> Speed:
@@ -75,23 +79,31 @@ def measure(target: Runtime, draft: Runtime | None, prompt: list[int]) -> Speed:
 
 
 def faster(speeds: Mapping[str, Speed], crowd: str = "") -> Choice:
-    """The runtime with the higher rate, speculative where there is a draft; the reason shows all rates.
+    """The runtime with the highest rate, speculative where there is a draft; the reason shows it beside the second one's.
 
     ``crowd`` says who else used the machine meanwhile: then the choice holds for this time only.
     """
-    best, other = sorted(speeds, key=lambda name: speeds[name].deciding, reverse=True)
+    best, other, *_ = sorted(speeds, key=lambda name: speeds[name].deciding, reverse=True)
     ours, theirs = speeds[best], speeds[other]
     rates = f"{ours.autoregressive:.0f} against {theirs.autoregressive:.0f} tokens/s autoregressive"
     if ours.speculative is not None and theirs.speculative is not None:
         rates = f"{ours.speculative:.0f} against {theirs.speculative:.0f} tokens/s speculative, {rates}"
     state = f"while {crowd}, so it is measured again next time" if crowd else "on a quiet machine"
-    reason = f"{TITLES[best]} is faster here than {TITLES[other]}: {rates}, measured {_today()} {state}"
-    return Choice(best, reason, dict(speeds), _today(), quiet=not crowd)
+    reason = f"{title(best)} is faster here than {title(other)}: {rates}, measured {_today()} {state}"
+    runtime, _, device = best.partition(":")
+    return Choice(runtime, reason, dict(speeds), _today(), quiet=not crowd, device=device)
 
 
-def only(runtime: str, problem: str) -> Choice:
-    """The runtime that is left where the other one failed with ``problem``."""
-    return Choice(runtime, f"the other runtime failed: {problem}", {}, _today())
+def title(name: str) -> str:
+    """What people call the runtime ``openvino``, or ``openvino:gpu``."""
+    runtime, _, device = name.partition(":")
+    return f"{TITLES[runtime]} on {device}" if device else TITLES[runtime]
+
+
+def only(name: str, problem: str) -> Choice:
+    """The runtime that is left where the others failed, the last of them with ``problem``."""
+    runtime, _, device = name.partition(":")
+    return Choice(runtime, f"the other runtime failed: {problem}", {}, _today(), device=device)
 
 
 def pair_key(models: tuple[str, str], settings: Mapping[str, str | int]) -> str:

@@ -29,6 +29,7 @@ CONVERTED = frozenset(
         "gpt_oss",
         "gptj",
         "granite",
+        "granitemoe",
         "hunyuan_v1_dense",
         "llama",
         "maira2",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fastdraft_core.errors import FastdraftError, short_error
 from fastdraft_core.models.catalog import resolve
 from fastdraft_core.models.hub_files import LEFT_OUT, SMALL_FILES, WEIGHT_FILES
+from fastdraft_core.models.packing import packing_of
 from fastdraft_core.models.weights import INDEX_FILE, SOURCE_FILE, weight_files
 
 if TYPE_CHECKING:
@@ -89,12 +90,14 @@ def check_weights(folder: Path) -> Counter[str]:
 
 
 def stored_dtype(folder: Path) -> str:
-    """The dtype most of the folder's weights are stored in: bfloat16 or float16, else float32.
+    """The dtype most of the folder's weights are stored in: bfloat16 or float16, else float32; of packed ones bfloat16.
 
     Raises:
         FastdraftError: a file is missing or truncated.
     """
     common = check_weights(folder).most_common(1)
+    if packing_of(folder) is not None:
+        return "bfloat16"
     return {"BF16": "bfloat16", "F16": "float16"}.get(common[0][0] if common else "", "float32")
 
 

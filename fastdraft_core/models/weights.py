@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from fastdraft_core.models.packing import Packing, packing_of
+
 #: Of a checkpoint: what its training goes on from. Its tensors are no weights of the model.
 TRAINER = "trainer.safetensors"
 #: The weights of a model in one file, and the list of files where they are in several.
@@ -67,9 +69,9 @@ def _named_in(index: Path, size: int, changed: int) -> frozenset[str]:
 
 
 def count_parameters(folder: Path) -> int | None:
-    """Weights of the model in ``folder``; None where there are none, or a file is damaged."""
-    files = weight_files(folder)
-    counts = [_in_safetensors(file, *stamp(file)) for file in files]
+    """Weights of the model in ``folder``, packed ones too; None where there are none, or a file is damaged."""
+    files, packing = weight_files(folder), packing_of(folder)
+    counts = [_in_safetensors(file, packing, *stamp(file)) for file in files]
     if not files:
         counts = [_in_graph(folder / MODEL_FILE, *stamp(folder / MODEL_FILE))]
     return sum(counts) or None if all(number >= 0 for number in counts) else None
@@ -85,7 +87,7 @@ def stamp(path: Path) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=512)
-def _in_safetensors(file: Path, size: int, changed: int) -> int:
+def _in_safetensors(file: Path, packing: Packing | None, size: int, changed: int) -> int:
     del size, changed
     try:
         with file.open("rb") as opened:
@@ -93,7 +95,10 @@ def _in_safetensors(file: Path, size: int, changed: int) -> int:
             if not 0 < length <= _LARGEST_HEADER:
                 return -1
             header: dict[str, Any] = msgspec.json.decode(opened.read(length))
-        return sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+        tensors = [(name, entry) for name, entry in header.items() if name != "__metadata__"]
+        if packing is not None:
+            return sum(packing.count(name, entry["dtype"], entry["shape"]) for name, entry in tensors)
+        return sum(prod(entry["shape"]) for _, entry in tensors)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
         return -1
 

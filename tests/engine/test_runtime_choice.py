@@ -113,6 +113,46 @@ def test_a_model_that_takes_long_to_convert_waits_until_somebody_asks(
     assert "tokens/s" in load_pair(*tiny_pair, AUTO).runtime_reason
 
 
+def test_a_conversion_is_proposed_with_its_devices_disk_and_memory(
+    tiny_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A laptop with an integrated GPU (mocked): the reason names every device, and both formats with what they take."""
+    monkeypatch.setattr(ir_cache, "_QUICK_BYTES", 1000)
+    monkeypatch.setattr(loading, "openvino_devices", lambda: {"cpu": "Some CPU", "gpu": "Some iGPU"})
+    reason = load_pair(*tiny_pair, AUTO).runtime_reason
+    assert "cpu (Some CPU), gpu (Some iGPU)" in reason
+    for weights in ("int4", "int8"):
+        assert f"--runtime openvino --device gpu --weights {weights} takes" in reason
+    assert "of disk while it converts" in reason
+    assert "of memory are free" in reason
+
+
+def test_an_integrated_gpu_is_measured_too(tiny_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where OpenVINO reports one (mocked: it runs on the CPU) it may win, and is remembered with its device."""
+    monkeypatch.setattr("fastdraft_core.engine.loading.crowded", lambda *args: "")
+    monkeypatch.setattr(loading, "openvino_devices", lambda: {"cpu": "Some CPU", "gpu": "Some iGPU", "npu": "Some NPU"})
+    asked: list[str] = []
+
+    def choose(name: str) -> str:
+        asked.append(name)
+        return "cpu"
+
+    monkeypatch.setattr(loading, "choose_openvino_device", choose)
+    rates = iter([Speed(1, 2), Speed(3, 9), Speed(2, 4)])
+    monkeypatch.setattr(loading, "measure", lambda *_: next(rates))
+    steps: list[str] = []
+    reason = load_pair(*tiny_pair, AUTO, steps.append).runtime_reason
+    assert [step for step in steps if "measuring" in step] == [
+        "measuring openvino",
+        "measuring openvino:gpu",
+        "measuring torch",
+    ]
+    assert reason.startswith("OpenVINO on gpu is faster here than PyTorch: 9 against 4 tokens/s speculative")
+    asked.clear()
+    assert load_pair(*tiny_pair, AUTO).runtime_reason.endswith("; remembered")
+    assert asked == ["gpu", "gpu"]
+
+
 @pytest.mark.parametrize(
     ("changes", "runtime"),
     [
@@ -156,7 +196,8 @@ def test_a_runtime_that_fails_leaves_the_other(tiny_pair: tuple[str, str], monke
     [
         (LoadOptions(runtime="fast"), "no runtime 'fast'"),
         (LoadOptions(kv_precision="u7", runtime="openvino"), "precision 'u7'"),
-        (LoadOptions(weights="int8"), "--runtime openvino"),
+        (LoadOptions(weights="int8_sym"), "--runtime openvino"),
+        (LoadOptions(kv_precision="u8"), "--runtime openvino"),
         (LoadOptions(weights="int9", runtime="openvino"), "weight format 'int9'"),
         (LoadOptions(draft_device="npu.9", runtime="openvino"), "no device 'npu.9'"),
     ],

@@ -16,7 +16,7 @@ from fastdraft_core.errors import FastdraftError, short_error
 from fastdraft_core.files import building
 from fastdraft_core.models.convertible import conversion_problem
 from fastdraft_core.models.folders import check_weights, load_tokenizer, stored_dtype
-from fastdraft_core.models.weights import MODEL_FILE
+from fastdraft_core.models.weights import MODEL_FILE, count_parameters
 from fastdraft_core.runtimes.torch.loading import load_model
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ def load_for(
 
 def needed_bytes(source: Path, weights: WeightFormat) -> int:
     """Room that writing takes at most: float weights are written first, and compressed ones beside them."""
-    size = check_weights(source).total() * (4 if stored_dtype(source) == "float32" else 2)
+    stored = check_weights(source).total()
+    size = (count_parameters(source) or stored) * (4 if stored_dtype(source) == "float32" else 2)
     return 2 * size if weights.bits else size
 
 

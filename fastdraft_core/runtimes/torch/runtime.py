@@ -13,6 +13,7 @@ from fastdraft_core.machine.devices import synchronize
 from fastdraft_core.runtimes.base import Kept, check_room
 from fastdraft_core.runtimes.prompt import PREFILL_CHUNK, PromptCache
 from fastdraft_core.runtimes.torch.cache import RewindableCache
+from fastdraft_core.runtimes.torch.packed import count_weights, head_rows, packed_dtype, weight_bytes
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -30,7 +31,7 @@ class TorchRuntime:
         self, model: PreTrainedModel, name: str, vocab_size: int, head_ids: Sequence[int] | None = None
     ) -> None:
         refuse_unrewindable(model.config, name)
-        parameters = sum(p.numel() for p in model.parameters())
+        parameters = count_weights(model)
         if head_ids is not None:
             keep_head_rows(model, name, head_ids)
         self.model = model.eval()
@@ -161,7 +162,7 @@ def keep_head_rows(model: PreTrainedModel, name: str, ids: Sequence[int]) -> Non
     rows = torch.tensor(ids, device=head.weight.device)
     bias = getattr(head, "bias", None)
     short = torch.nn.Linear(head.weight.shape[1], len(ids), bias=bias is not None, device="meta")
-    short.weight = torch.nn.Parameter(head.weight.detach()[rows], requires_grad=False)
+    short.weight = torch.nn.Parameter(head_rows(head, rows), requires_grad=False)
     if bias is not None:
         short.bias = torch.nn.Parameter(bias.detach()[rows], requires_grad=False)
     model.set_output_embeddings(short)
@@ -171,19 +172,22 @@ def _card(model: PreTrainedModel, name: str, context_length: int, parameters: in
     config = model.config.get_text_config()
     table = model.get_input_embeddings().weight
     tied = model.get_output_embeddings() is not None and model.get_output_embeddings().weight is table
-    total = sum(p.numel() * p.element_size() for p in model.parameters())
+    total = weight_bytes(model)
+    kind = packed_dtype(model)
+    compute = str(model.dtype).removeprefix("torch.")
     return ModelCard(
         name=name,
         architecture=str(config.model_type),
         # Rows that were taken out of a tied table are no further parameters.
-        parameters=min(parameters, sum(p.numel() for p in model.parameters())),
+        parameters=min(parameters, count_weights(model)),
         # A token reads one row of an untied embedding table, and the whole of a tied one as the head.
         weight_bytes=total if tied else total - table.numel() * table.element_size(),
-        dtype=str(model.dtype).removeprefix("torch."),
+        dtype=kind or compute,
         device=str(model.device),
         layers=int(config.num_hidden_layers),
         hidden_size=int(config.hidden_size),
         vocab_size=int(config.vocab_size),
         context_length=context_length,
+        compute=compute if kind else "",
         draft_vocab=head_ids,
     )

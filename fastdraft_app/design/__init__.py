@@ -1,0 +1,1 @@
+"""The design screen: which shape of draft is the fastest on this machine."""
