@@ -109,7 +109,8 @@ def _evaluation_prompts(task: str) -> list[str]:
     """Every prompt of a task; one that lies on the hub is read from there once, however often a job starts."""
 
     def read() -> list[str]:
-        return [source.text() for task_ in load_tasks(task, count=_EVERY_PROMPT) for source in task_.sources]
+        tasks = load_tasks(task, count=_EVERY_PROMPT)
+        return [text for loaded in tasks for source in loaded.sources for text in source.questions]
 
     benchmark = BENCHMARKS.get(task)
     if benchmark is None or benchmark.hub is None:
