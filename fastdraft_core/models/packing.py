@@ -26,7 +26,8 @@ _LIBRARIES = {
     "hqq": "hqq",
     "aqlm": "aqlm",
     "quanto": "optimum.quanto",
-    "fp8": "",
+    # Its kernels are imported even where the weights are only unpacked.
+    "fp8": "triton",
     "mxfp4": "",
 }
 #: Methods whose weights become bfloat16 in memory where there is no accelerator for them.

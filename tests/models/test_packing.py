@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,10 @@ def test_with_its_library_it_is_not_refused(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_fp8_weights_are_unpacked_by_transformers(tmp_path: Path) -> None:
-    """A block of 128 x 128 has a scale; without an accelerator the model runs in bfloat16, and gives what its numbers say."""
+    """A block of 128 x 128 has a scale; without an accelerator the model runs in bfloat16, and gives what its numbers say.
+
+    transformers 5.5 imports triton for that; without it the model is refused.
+    """
     sizes = dict(vocab_size=WIDTH, hidden_size=128, intermediate_size=256, num_attention_heads=4, num_key_value_heads=4)
     model = copy.deepcopy(small_model("llama", seed=2, **sizes)).to(torch.bfloat16)
     write_model(tmp_path, model)
@@ -114,6 +118,10 @@ def test_fp8_weights_are_unpacked_by_transformers(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config | {"quantization_config": told}))
     assert packing_of(tmp_path) is not None
     assert count_parameters(tmp_path) == sum(p.numel() for p in model.parameters())
+    if find_spec("triton") is None:
+        with pytest.raises(FastdraftError, match="packed by FP8, which transformers reads with triton"):
+            load_model(tmp_path, "my model", device="cpu", dtype="bfloat16")
+        return
     loaded = load_model(tmp_path, "my model", device="cpu", dtype="bfloat16")
     ids = torch.tensor([[5, 9, 40, 7]])
     with torch.inference_mode():
