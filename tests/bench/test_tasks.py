@@ -212,8 +212,9 @@ def test_the_real_files_become_prompts(name: str, shared: Path, demo: Pair) -> N
     """The benchmarks as published, on the bundled target with its small context."""
     (task,) = load_tasks(f"{name}={shared / 'data' / REAL[name]}")
     fitted: Task = task.fitted([demo])
-    assert len(fitted.texts) == 6
-    assert len(set(fitted.texts)) == 6
+    assert len(task.sources) == 6
+    assert len(fitted.texts) == 6 + sum(len(source.later) for source in task.sources) - fitted.unfit
+    assert len(set(fitted.texts)) == len(fitted.texts)
     assert all(8 <= len(demo.encode(text)) <= 512 - 128 - 1 for text in fitted.texts)
 
 
