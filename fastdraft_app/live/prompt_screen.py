@@ -26,8 +26,8 @@ from fastdraft_core.formatting import elide, one_line, safe
 
 EARLIER = "earlier"
 TITLE_WIDTH = 40
-FORMS: dict[PromptForm, str] = {"template": "F4 asks it as a question", "plain": "F4 continues it as text"}
-"""What the switch says."""
+FORMS: dict[PromptForm, str] = {"template": "question, in the chat template", "plain": "text, continued as it is"}
+"""What stands over what is written for a chat target."""
 
 
 class PromptScreen(Dialog[Asked | None]):
@@ -84,7 +84,7 @@ class PromptScreen(Dialog[Asked | None]):
                 yield Static(self._hint, id="hint", markup=False)
                 yield Button("F5 run", id="run", variant="primary", compact=True)
                 if self._chats:
-                    yield Button(FORMS[self._form], id="form", compact=True)
+                    yield Button("F4 switch", id="form", compact=True)
                 yield Button("F3 file", id="open", compact=True)
                 yield Button("esc back", id="back", compact=True)
 
@@ -94,16 +94,22 @@ class PromptScreen(Dialog[Asked | None]):
 
     def _options(self) -> list[Option]:
         options: list[Option] = []
-        for task, group in groupby(enumerate(self._entries), lambda entry: entry[1].task):
+        for task, group in groupby(enumerate(self._entries), lambda entry: self._heading(entry[1])):
             options.append(Option(Content.styled(task.upper(), "bold $muted"), disabled=True))
             options.extend(Option(Content(f" {entry.name}"), id=str(index)) for index, entry in group)
         return options
+
+    def _heading(self, entry: Preset) -> str:
+        """The task; of a chat target also that it is no question."""
+        continued = self._chats and entry.form == "plain" and entry.task != EARLIER
+        return f"{entry.task} to continue" if continued else entry.task
 
     def on_mount(self) -> None:
         """Titles, and the preset in use."""
         self.set_class(bool(self._asked.earlier), "-turns")
         title = f"Question {len(self._asked.earlier) + 1} of the conversation" if self._asked.earlier else "Prompt"
         self.query_one("#dialog").border_title = Content(title)
+        self._use_form(self._form)
         if self._asked.earlier:
             self.query_one("#turns").scroll_end(animate=False)
             self._text.focus()
@@ -130,7 +136,7 @@ class PromptScreen(Dialog[Asked | None]):
         if not self._chats:
             return
         self._form = form
-        self.query_one("#form", Button).label = FORMS[form]
+        self._text.border_title = FORMS[form]
         self.query_one("#system", Input).disabled = form == "plain"
 
     @property

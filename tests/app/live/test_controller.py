@@ -146,7 +146,7 @@ async def test_what_needs_a_run_says_so(make_bench: MakeBench) -> None:
     assert "timed at its true speed first" in bench.controller.hindrance("slow")
     assert bench.controller.hindrance("copy") == ""
     await bench.controller.cancel()
-    bench = await begun(make_bench())
+    bench = await begun(make_bench("--chat", *FAST))
     await bench.at(Phase.DONE)
     assert not any(bench.controller.hindrance(action) for action in WAITING)
 

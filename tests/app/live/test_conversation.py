@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 from textual.pilot import Pilot
-from textual.widgets import Button, Input, OptionList, TextArea
+from textual.widgets import Input, OptionList, TextArea
 
 from fastdraft_app.live import prompts
 from fastdraft_app.live.lines import prompt_kind
@@ -156,18 +156,18 @@ async def test_the_dialog_of_a_chat_target_has_questions_and_a_switch(make_app: 
         await pilot.press("p")
         await wait_for(pilot, lambda: isinstance(app.screen, PromptScreen))
         await pilot.pause()
-        screen, switch = app.screen, app.screen.query_one("#form", Button)
+        screen, text = app.screen, app.screen.query_one(TextArea)
         listed, system = screen.query_one(OptionList), screen.query_one("#system", Input)
-        assert "asks it" in str(switch.label)
+        assert "question" in str(text.border_title)
         listed.highlighted = listed.get_option_index("5")
         await pilot.pause()
-        assert screen.query_one(TextArea).text == prompts.presets(places.assets())[0].text
-        assert "as text" in str(switch.label)
+        assert text.text == prompts.presets(places.assets())[0].text
+        assert "continued as it is" in str(text.border_title)
         assert system.disabled
         await pilot.press("f4")
         assert not system.disabled
         system.value = "Be brief."
-        screen.query_one(TextArea).text = "Hello"
+        text.text = "Hello"
         await pilot.press("f5")
         await wait_for(pilot, lambda: live(pilot).session.recording.tracks["ar"].started.prompt == "Hello")
     assert app.preferences.current.system == "Be brief."
