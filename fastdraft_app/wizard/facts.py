@@ -152,7 +152,7 @@ def _of_target(answers: Answers, known: Findings) -> Iterator[str]:
         needs = memory(target)
         yield f"{target.entry.architecture}, {target.place}"
         context = f", context {target.entry.context:,} tokens" if target.entry.context else ""
-        template = "has" if target.chat else "has no"
+        template = "has a" if target.chat else "has no"
         yield f"{count(target.parameters or 0)} parameters, vocabulary {target.entry.vocab_size}{context}, {in_bytes(target.entry.weight_bytes)} on disk"
         yield f"It {template} chat template."
         if needs:
