@@ -12,7 +12,9 @@ import msgspec
 from fastdraft_core.bench.drafts import Lineup
 from fastdraft_core.bench.tasks import Task, file_task, load_tasks
 from fastdraft_core.decoding.records import TOKEN
+from fastdraft_core.engine.device_peak import device_peak
 from fastdraft_core.engine.load_options import LoadOptions
+from fastdraft_core.engine.pair import Pair
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import SweepStarted
 from fastdraft_core.machine.bandwidth import measured_peak_bandwidth
@@ -46,7 +48,6 @@ def new_plan(
     pair = next(iter(lineup.values()))
     target = pair.target.card
     machine = machine_card()
-    peak = measured_peak_bandwidth() if target.device == "cpu" else None
     return SweepStarted(
         schema=SCHEMA,
         name=new_name(target.name),
@@ -72,7 +73,7 @@ def new_plan(
         seed=settings.seed,
         ignore_stop=settings.ignore_stop,
         verification=settings.verification,
-        peak_bandwidth=(peak.single_thread if pair.threads == 1 else peak.all_threads) if peak else None,
+        peak_bandwidth=_peak(pair),
         last_level_cache=machine.last_level_cache,
     )
 
@@ -80,6 +81,15 @@ def new_plan(
 def hashes_of(target: str, drafts: Sequence[str]) -> dict[str, str]:
     """What names mean now, by digest."""
     return {target: model_hash(target), **{name: draft_hash(name, target) for name in drafts}}
+
+
+def _peak(pair: Pair) -> float | None:
+    """Peak GB/s of the memory that the target's weights lie in; None of an NPU, which reads in its own way."""
+    device = pair.target.card.device
+    if device != "cpu":
+        return None if device.startswith("npu") else device_peak(pair.runtime, device)
+    found = measured_peak_bandwidth()
+    return found.single_thread if pair.threads == 1 else found.all_threads
 
 
 def tasks_of(plan: SweepStarted) -> list[Task]:

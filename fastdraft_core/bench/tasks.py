@@ -13,15 +13,17 @@ import itertools
 import json
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fastdraft_core import places
+from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.engine.pair import Pair
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import TaskCard
+from fastdraft_core.models.conversation import Conversation
 from fastdraft_core.models.prompt_ids import refuse_surrogates
 
 Row = dict[str, Any]
@@ -178,7 +180,8 @@ _ROUNDS = 40
 class Benchmark:
     """A public benchmark: where it lies on the hub (id, configuration, split) and how a row becomes a prompt.
 
-    Of a field that is a list, such as the turns of a conversation, the first item is used.
+    Of a field that is a list, such as the turns of a conversation, the first item is used; what follows in the field ``cut`` is
+    asked after the model's own answers.
     The first of ``templates`` whose fields the row has is used; ``cut`` is the field that is shortened where a context
     is too small, and to its first ``words`` where that makes the task. ``chat`` None means the model's chat
     template where it has one; a text to be continued never stands in it.
@@ -231,11 +234,12 @@ _BUNDLED = ("code", "text")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A prompt as a row and its template."""
+    """A prompt as a row and its template; ``later`` is what is asked after the model's answer, turn by turn."""
 
     row: Row
     template: str
     cut: str
+    later: tuple[str, ...] = ()
 
     def text(self, words: int | None = None) -> str:
         """The prompt, with at most ``words`` words of the field that may be cut."""
@@ -243,6 +247,11 @@ class Source:
         if words is not None and isinstance(row.get(self.cut), str):
             row = {**row, self.cut: _first_words(row[self.cut], words)}
         return self.template.format_map(row)
+
+    @property
+    def questions(self) -> list[str]:
+        """All that is asked."""
+        return [self.text(), *self.later]
 
     @property
     def words(self) -> int:
@@ -254,7 +263,8 @@ class Source:
 class Task:
     """A task ready to run once a pair is known.
 
-    ``request`` and ``field`` are what was typed for it, a file by its whole path: a sweep goes on from any folder.
+    ``request`` and ``field`` are what was typed for it, a file by its whole path: a sweep goes on from any folder. ``texts`` are what
+    is decoded, later turns as conversations; ``unfit`` counts later turns that no context has room for.
     """
 
     name: str
@@ -264,8 +274,9 @@ class Task:
     length: int
     chat: bool | None = None
     field: str = ""
-    texts: list[str] = dataclasses.field(default_factory=list)
+    texts: list[str | Conversation] = dataclasses.field(default_factory=list)
     cut: int = 0
+    unfit: int = 0
 
     def fitted(self, pairs: Sequence[Pair]) -> Task:
         """With the texts of the prompts, shortened where prompt and new tokens would not fit into every context.
@@ -274,8 +285,14 @@ class Task:
             FastdraftError: a prompt does not fit even with one word left.
         """
         room = min(r.context_length for p in pairs for r in (p.target, p.draft) if r is not None) - self.length - 1
-        texts = [_fit(source, pairs[0], self.chat, room, self.name) for source in self.sources]
-        return replace(self, texts=texts, cut=sum(t != s.text() for t, s in zip(texts, self.sources, strict=True)))
+        texts: list[str | Conversation] = []
+        cut = 0
+        for source in self.sources:
+            first = _fit(source, pairs[0], self.chat, room, self.name)
+            cut += first != source.text()
+            texts += [first, *_later(source, first, pairs[0], self, room)]
+        turns = sum(1 + len(source.later) for source in self.sources)
+        return replace(self, texts=texts, cut=cut, unfit=turns - len(texts))
 
     def card(self, pair: Pair) -> TaskCard:
         """The task as it is run with this pair."""
@@ -286,12 +303,14 @@ class Task:
             field=self.field,
             source=self.source,
             template=" | ".join(dict.fromkeys(s.template for s in self.sources)),
-            prompts=len(self.texts),
+            prompts=len(self.sources),
+            later=len(self.texts) - len(self.sources),
+            unfit=self.unfit,
             length=self.length,
             cut=self.cut,
             chat=bool(template) and self.chat is not False,
-            digest=hashlib.sha256("\0".join(self.texts).encode()).hexdigest()[:16],
-            prompt=self.texts[0],
+            digest=hashlib.sha256("\0".join(map(_words, self.texts)).encode()).hexdigest()[:16],
+            prompt=_words(self.texts[0]),
         )
 
 
@@ -347,15 +366,13 @@ def _load(request: str, count: int, length: int) -> Task:
         rows, source = hub_rows(*benchmark.hub), " ".join(part for part in benchmark.hub if part)
     else:
         raise FastdraftError(f"{name} is not on the hub; give its file: --task {name}=FILE.")
-    chosen = spread(rows, count)
-    if any(isinstance(row.get(benchmark.cut), list) and len(row[benchmark.cut]) > 1 for row in chosen):
-        # Said where the figures are kept: others run the later turns as well, each after the model's own answers.
-        source += f", first of {benchmark.cut} alone"
-    sources = [_source(row, benchmark, name) for row in chosen]
+    sources = [_source(row, benchmark, name) for row in spread(rows, count)]
     return Task(name, request, source, sources, length or benchmark.length, benchmark.chat)
 
 
 def _source(row: Row, benchmark: Benchmark, name: str) -> Source:
+    turns = row.get(benchmark.cut)
+    later = tuple(map(str, turns[1:])) if isinstance(turns, list) else ()
     row = {key: value[0] if isinstance(value, list) and value else value for key, value in row.items()}
     for template in benchmark.templates:
         needed = re.findall(r"{(\w+)", template)
@@ -363,7 +380,7 @@ def _source(row: Row, benchmark: Benchmark, name: str) -> Source:
             cut = benchmark.cut if benchmark.cut in needed else needed[0]
             if benchmark.words is not None:
                 row = {**row, cut: _first_words(row[cut], benchmark.words)}
-            return Source(row, template, cut)
+            return Source(row, template, cut, later)
     wanted = " or ".join(sorted({", ".join(re.findall(r"{(\w+)", t)) for t in benchmark.templates}))
     raise FastdraftError(f"A row of {name} has no {wanted}; it has {', '.join(map(str, row)) or 'nothing'}.")
 
@@ -371,6 +388,33 @@ def _source(row: Row, benchmark: Benchmark, name: str) -> Source:
 def _first_words(text: str, count: int) -> str:
     words = list(re.finditer(r"\S+", text))
     return text if len(words) <= count else text[: words[count - 1].end()]
+
+
+def _later(source: Source, first: str, pair: Pair, task: Task, room: int) -> Iterator[str | Conversation]:
+    """The later turns of a prompt, as Spec-Bench has them: each after all that was asked before it and what the model answered.
+
+    The answers are the target's own, greedy, at most the task's length: the same for every draft. A turn that does not fit into
+    ``room`` tokens ends the conversation. A model without a chat template reads the turns as paragraphs of one text.
+    """
+    asked = pair.given(first, chat=task.chat)
+    for question in source.later:
+        request = pair.request(asked, max_new_tokens=task.length, sampling=Sampling(), chat=False)
+        ids = [token for record in pair.decode("ar", request, 0) for token in record.emitted]
+        answer = pair.tokenizer.decode(ids, skip_special_tokens=True)
+        if isinstance(asked, Conversation):
+            asked = Conversation(question, asked.answered(answer, ids), asked.system)
+        else:
+            asked = f"{asked}\n\n{answer}\n\n{question}"
+        if len(pair.ids(asked, chat=False)) > room:
+            return
+        yield asked
+
+
+def _words(asked: str | Conversation) -> str:
+    """All that is said in a prompt, for its digest."""
+    if isinstance(asked, str):
+        return asked
+    return "\0".join(message["content"] for message in asked.messages())
 
 
 def _fit(source: Source, pair: Pair, chat: bool | None, room: int, name: str) -> str:

@@ -138,20 +138,24 @@ def _say_partners(title: str, found: list[ShelfModel]) -> None:
 @models.command()
 def convert(
     name: Name,
-    weights: Annotated[str, typer.Option(help="As for fastdraft export --to openvino.")] = "int8",
+    to: Annotated[str, typer.Option(help="openvino, gguf or hf, as for fastdraft export.")] = "openvino",
+    weights: Annotated[str, typer.Option(help="As for fastdraft export.")] = "",
     target: Annotated[str, typer.Option(help="A draft's target: the draft gets as many logits.")] = "",
     trust: options.Trust = False,
     json: options.Json = False,
 ) -> None:
-    """Write an OpenVINO IR of a model into fastdraft's folder of exports, as c on the models screen does."""
+    """Export a model into fastdraft's own folder of exports, as c on the models screen does."""
     from fastdraft_core.cli.export import write
-    from fastdraft_core.export.formats import ExportOptions
+    from fastdraft_core.export.formats import FORMS, ExportOptions
     from fastdraft_core.models.local_models import export_folder, find_model
 
     model = find_model(name, _shelf(checkpoints=True))
-    output = export_folder(model.name, f"{weights}-ov")
+    # As the screen names them: model-int8-ov, model-q8_0-gguf, model-hf.
+    kind = weights or FORMS.get(to, "")
+    ending = "-".join(part for part in (kind if kind != "original" else "", "ov" if to == "openvino" else to) if part)
+    output = export_folder(model.name, ending)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write(model.name, output, ExportOptions("openvino", weights, target, trust_remote_code=trust), json=json)
+    write(model.name, output, ExportOptions(to, weights, target, trust_remote_code=trust), json=json)
 
 
 @models.command()

@@ -29,7 +29,8 @@ Draft = Annotated[
     str,
     typer.Option(
         help="Draft: demo:XS, demo:S, demo:M, a model folder, a .gguf file, ollama:NAME or a hub id; @vocab=N behind it scores N ids alone. "
-        "Without a draft model: ngram:2-4, what followed the longest repeated suffix of 2 to 4 tokens."
+        "Without training: ngram:2-4 (repeated text), self:int4, self:int8 or self:layers=8 (the target itself), "
+        "cascade:ngram:2-4+DRAFT (a lookup before a draft), other:MODEL (another vocabulary)."
     ),
 ]
 Temperature = Annotated[float, typer.Option(min=0.0, help="Sampling temperature; 0 is greedy.")]

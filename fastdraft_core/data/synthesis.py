@@ -5,6 +5,9 @@ asked, and after the last batch that was needed the account, in which ok + error
 on (seed, n), and its lines on nothing else, so an interrupted synthesis goes on with the prompts that are missing, and one
 that is asked for more tokens with the next batch.
 
+Several processes write neighbouring batches at once, and the first one appends them in their order: the file is the same however
+many they are, and another number of them goes on with it. What of a round comes behind the last token that was asked for is dropped.
+
 Where the header has a ``top_k``, ``probabilities.bin`` beside it holds the distribution of every written token, as the
 sequences come: what a reading of the text would find (``target_logits``), kept while the logits are there.
 """
@@ -28,6 +31,7 @@ from fastdraft_core.data.memory import memory_for
 from fastdraft_core.data.prompts import Prompt, Prompts, Shares
 from fastdraft_core.data.shards import token_dtype
 from fastdraft_core.data.sparse import SparseRows, record_type, to_records
+from fastdraft_core.data.workers import Workers
 from fastdraft_core.data.writers import Writer
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Synthesized
@@ -138,52 +142,105 @@ def synthesize(
     kinds: Mapping[str, Prompts],
     stops: Collection[int],
     header: Mapping[str, Any],
+    workers: Workers = Workers(),  # noqa: B008 - frozen
 ) -> Generator[Event, None, None]:
     """Append to ``path`` until ``plan.tokens`` tokens are there and the account is closed. ``stops`` end a text.
 
-    ``plan.top_k`` must be the one that the file was begun with.
+    ``plan.top_k`` must be the one that the file was begun with. All ``workers`` call this with the same; events are the first one's.
 
     Raises:
         FastdraftError: the file was begun otherwise, nothing comes of the prompts, or memory is too small for a batch.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     turns, names, heat = Shares(list(plan.weights.values())), list(plan.weights), _Heat(plan)
-    begin = time.perf_counter()
-    header = {**header, "sampling": _sampling(plan), **({"top_k": plan.top_k} if plan.top_k else {})}
     with contextlib.ExitStack() as stack:
-        file, kept = stack.enter_context(path.open("ab+")), None
-        if plan.top_k:
-            kept = _Kept(stack.enter_context(probabilities_file(path).open("ab")), plan)
-        log = _opened(file, path, header, kept)
-        already, vain = log.tokens, 0
-        # The newest batch may be there in part.
-        while log.tokens < plan.tokens or 0 < len(log.answered) < plan.batch_size:
-            number = log.batch + (len(log.answered) == plan.batch_size)
+        keeper = _Keeper(path, plan, header, stack) if workers.rank == 0 else None
+        while True:
+            first, problem = workers.gather(keeper.next_batch() if keeper else None)[0]
+            if problem:
+                raise FastdraftError(problem)
+            if first is None:
+                return
+            number = first + workers.rank
             kind, before = turns.at(number)
+            answers = _answered(write, plan, kinds[names[kind]], before, heat, number, stops)
+            found = workers.gather(answers)
+            if problem := next((problem for _, problem in found if problem), ""):
+                raise FastdraftError(problem)
+            if keeper is not None:
+                of_kinds = [names[turns.at(first + n)[0]] for n in range(workers.count)]
+                yield keeper.take(first, of_kinds, [lines for lines, _ in found])
+
+
+_Answers = list[tuple[dict[str, Any], SparseRows | None]]
+
+
+def _answered(
+    write: Writer, plan: Plan, prompts: Prompts, before: int, heat: _Heat, number: int, stops: Collection[int]
+) -> tuple[_Answers, str]:
+    """The lines of one batch, or the problem in words: the other processes must hear of it."""
+    try:
+        with memory_for(
+            f"{plan.batch_size} sequences at once",
+            "Lower synthesis.batch_size and run again; what is written is kept only for the same settings.",
+        ):
+            asked = prompts.batch(before, plan.batch_size)
+            return list(_answers(write, plan, asked, heat, number, stops)), ""
+    except FastdraftError as error:
+        return [], error.message
+
+
+class _Keeper:
+    """The first process's part: what stands in the file, and what is next."""
+
+    def __init__(self, path: Path, plan: Plan, header: Mapping[str, Any], stack: contextlib.ExitStack) -> None:
+        self._plan, self._problem, self._vain = plan, "", 0
+        self._begin = time.perf_counter()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file, kept = stack.enter_context(path.open("ab+")), None
+            if plan.top_k:
+                kept = _Kept(stack.enter_context(probabilities_file(path).open("ab")), plan)
+            whole = {**header, "sampling": _sampling(plan), **({"top_k": plan.top_k} if plan.top_k else {})}
+            self._log = _opened(file, path, whole, kept)
+        except FastdraftError as error:
+            self._problem = error.message
+        else:
+            self._already = self._log.tokens
+
+    def next_batch(self) -> tuple[int | None, str]:
+        """The number of the next batch, or None where all is there and the account is closed; and why nothing more will come."""
+        if self._problem:
+            return None, self._problem
+        log, plan = self._log, self._plan
+        # The newest batch may be there in part.
+        if log.tokens < plan.tokens or 0 < len(log.answered) < plan.batch_size:
+            return log.batch + (len(log.answered) == plan.batch_size), ""
+        if not log.closed:
+            log.write(log.account)
+        return None, ""
+
+    def take(self, first: int, kinds: Sequence[str], batches: Sequence[_Answers]) -> Synthesized:
+        """Append the batches from number ``first`` on, of these ``kinds``, as far as they are needed."""
+        log = self._log
+        for number, (kind, lines) in enumerate(zip(kinds, batches, strict=True), first):
+            if number > first and (log.tokens >= self._plan.tokens or self._problem):
+                break
             written = log.statuses[OK]
-            with memory_for(
-                f"{plan.batch_size} sequences at once",
-                "Lower synthesis.batch_size and run again; what is written is kept only for the same settings.",
-            ):
-                prompts = kinds[names[kind]].batch(before, plan.batch_size)
-                lines = list(_answers(write, plan, prompts, heat, number, stops))
             for line, sparse in lines:
                 if number != log.batch or line["id"] not in log.answered:
                     log.write(line, sparse)
-            file.flush()
-            vain = 0 if log.statuses[OK] > written else vain + 1
-            if vain == _VAIN_BATCHES:
-                raise FastdraftError(_nothing_comes(names[kind], log.reasons))
-            yield Synthesized(
-                sequences=log.statuses[OK],
-                tokens=log.tokens,
-                total_tokens=plan.tokens,
-                tokens_per_second=(log.tokens - already) / (time.perf_counter() - begin),
-                errors=log.statuses[ERROR],
-                skipped=log.statuses[SKIPPED],
-            )
-        if not log.closed:
-            log.write(log.account)
+            log.file.flush()
+            self._vain = 0 if log.statuses[OK] > written else self._vain + 1
+            if self._vain == _VAIN_BATCHES:
+                self._problem = _nothing_comes(kind, log.reasons)
+        return Synthesized(
+            sequences=log.statuses[OK],
+            tokens=log.tokens,
+            total_tokens=self._plan.tokens,
+            tokens_per_second=(log.tokens - self._already) / (time.perf_counter() - self._begin),
+            errors=log.statuses[ERROR],
+            skipped=log.statuses[SKIPPED],
+        )
 
 
 def begun_with(path: Path) -> dict[str, Any]:
@@ -192,6 +249,17 @@ def begun_with(path: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(file.readline())
         return found
     return {}
+
+
+def is_complete(path: Path, tokens: int) -> bool:
+    """Whether the account is closed and at least ``tokens`` are there, so that nothing is left to write."""
+    try:
+        with path.open("rb") as file:
+            *_, last = file
+        line = json.loads(last)
+    except (OSError, ValueError):
+        return False
+    return "asked" in line and line["tokens"] >= tokens
 
 
 def sequence_rows(path: Path, tokens: int | None = None) -> Iterator[tuple[list[int], list[int]]]:

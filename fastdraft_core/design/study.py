@@ -30,7 +30,6 @@ from fastdraft_core.events import (
     DesignShape,
     DesignStarted,
     Event,
-    ShapeMeasured,
     ShapeTrained,
 )
 from fastdraft_core.machine import limits
@@ -168,11 +167,11 @@ def _train(
         if trained is None:
             return
         beside = with_draft(pair, design.plan, trained, 0, shape.weights, lambda step: None)
-        yield _judged(shape, design, beside, requests, texts, likely, time.monotonic() - begin)
+        yield judged(shape, design, beside, requests, texts, likely, time.monotonic() - begin)
         done += 1
 
 
-def _judged(
+def judged(
     shape: DesignShape,
     design: Design,
     pair: Pair,
@@ -218,6 +217,3 @@ def _requests(pair: Pair, plan: DesignStarted) -> list[Request]:
         for task in tasks
         for text in task.texts
     ]
-
-
-__all__ = ["ShapeMeasured", "check_same", "new_study", "study", "words"]

@@ -43,7 +43,7 @@ def train_shape(
     job = jobs / name
     job.mkdir(parents=True, exist_ok=True)
     recipe = jobs / f"{name}.toml"
-    write_atomic(recipe, msgspec.toml.encode(dump_recipe(_recipe(name, shape, plan))))
+    write_atomic(recipe, msgspec.toml.encode(dump_recipe(study_recipe(name, shape, plan))))
     command = [sys.executable, "-m", "fastdraft_core.cli", "train", str(recipe), "--job", str(job), "--json"]
     with (
         (jobs / f"{name}.log").open("w+", encoding="utf-8", errors="replace") as talk,
@@ -69,7 +69,8 @@ def train_shape(
     return found
 
 
-def _recipe(name: str, shape: ModelShape, plan: DesignStarted) -> Recipe:
+def study_recipe(name: str, shape: ModelShape, plan: DesignStarted) -> Recipe:
+    """The training of one candidate: one stage, which differs from the others' by its shape alone."""
     stage = Stage(
         tokens=plan.train,
         sources=_SOURCES,

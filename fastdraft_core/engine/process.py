@@ -7,6 +7,7 @@ cancel is seen between two tokens; the end of standard input ends the process.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import logging
 import os
 import queue
@@ -164,6 +165,21 @@ class Engine:
         if kept := kept_peak_bandwidth():
             self._report_peak(pair, kept)
 
+    def _report_device_peak(self, pair: Pair) -> None:
+        """Tell the bandwidth of the memory of a device, where the pair's weights lie in it; none of an NPU, which reads in its own way."""
+        from fastdraft_core.engine.device_peak import device_peak
+
+        device = pair.target.card.device
+        if device.startswith("npu"):
+            return
+        peak = device_peak(pair.runtime, device)
+        today = datetime.date.today().isoformat()
+        self.emit(
+            PeakBandwidth(
+                gigabytes_per_second=peak, threads=0, lower_bound=False, measured_on=today, last_level_cache=None
+            )
+        )
+
     def _report_peak(self, pair: Pair, found: Bandwidth) -> None:
         """Tell the bandwidth of main memory, where the pair's weights lie in it."""
         if pair.target.card.device != "cpu":
@@ -227,7 +243,10 @@ class Engine:
         # Once, and only when nobody waits: what is timed is over, and measuring takes about two seconds.
         if not self._peak_measured and not cancelled():
             self._peak_measured = True
-            self._report_peak(pair, measured_peak_bandwidth())
+            if pair.target.card.device == "cpu":
+                self._report_peak(pair, measured_peak_bandwidth())
+            else:
+                self._report_device_peak(pair)
 
 
 def _prompt(pair: Pair, command: Run) -> str | Conversation:

@@ -19,7 +19,7 @@ class Load(Event, frozen=True):
     """Load a pair; ``draft`` empty means speculation off. What is empty or 0 besides is automatic.
 
     ``runtime`` is ``torch``, ``openvino`` or ``auto``, which takes what was measured faster here and measures at the
-    first time. ``weights`` (of the target), ``draft_weights`` and ``kv_precision`` are OpenVINO's;
+    first time. ``weights`` (of the target) and ``draft_weights`` are OpenVINO's, or int8 and int4 of PyTorch, ``kv_precision`` is OpenVINO's;
     ``draft_device`` is the target's ``device`` where it is empty. With ``trust_remote_code``, Python code that comes
     with a model is run.
     """

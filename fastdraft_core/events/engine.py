@@ -91,7 +91,8 @@ class PeakBandwidth(Event, frozen=True):
 
     Sent at most twice by an engine: as kept on disk when a pair is loaded, and as measured after the first
     comparison. ``lower_bound``: other work kept the processor busy meanwhile. ``last_level_cache`` is in bytes:
-    weights that fit into it are not read from main memory, and the peak says nothing about them.
+    weights that fit into it are not read from main memory, and the peak says nothing about them. Of a device besides the CPU it is
+    the peak of that device's memory, with ``threads`` 0.
     """
 
     gigabytes_per_second: float

@@ -18,6 +18,7 @@ class TaskCard(msgspec.Struct, frozen=True, kw_only=True):
     """A task as it was run. ``template`` is how a prompt is made of a row; ``length`` new tokens follow each.
 
     ``request`` is what was typed for it, of a plain prompt file its path, with the ``field`` that was read; ``cut`` of the ``prompts`` were shortened to leave room in the context.
+    ``later`` further turns were asked after the target's own greedy answers, and ``unfit`` would not have fitted into the context.
     ``chat`` is whether prompts stand inside the chat template; ``digest`` is of the prompts' texts, ``prompt`` the first of them.
     """
 
@@ -32,6 +33,8 @@ class TaskCard(msgspec.Struct, frozen=True, kw_only=True):
     chat: bool
     digest: str
     prompt: str = ""
+    later: int = 0
+    unfit: int = 0
 
 
 class SweepStarted(Event, frozen=True):

@@ -107,7 +107,7 @@ def export(model: str, output: Path, options: ExportOptions, report: Callable[[s
             file=f"{_GGUF_ENDING.sub('', output.name)}-{stored.upper()}.gguf" if options.form == "gguf" else "",
         )
         if options.form == "gguf":
-            _write_gguf(loaded, folder, facts, target or model, report, trust=trust)
+            _write_gguf(loaded, folder, facts, target if known else model, report, trust=trust)
         else:
             _write_folder(loaded, tokenizer, folder, options.form, weights, model, report)
         (folder / "README.md").write_text(model_card(facts, source, output.name), encoding="utf-8")

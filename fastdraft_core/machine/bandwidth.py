@@ -31,6 +31,7 @@ _PASSES = 5
 _COLUMNS = 1 << 14
 _BUSY = 0.2
 _LOAD_SECONDS = 0.2
+_RUNTIMES = ("torch", "openvino")
 
 
 class Bandwidth(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,16 +81,30 @@ def kept_peak_bandwidth() -> Bandwidth | None:
 def describe_rate(rate: float, target: ModelCard, draft: ModelCard | None, threads: int) -> str:
     """What ``rate`` (GB/s of weights and cache read) means here: ``61 % of the measured peak``, or that it is cache-bound.
 
-    Empty where no peak was measured yet, or the models lie in another memory.
+    Empty where no peak of the memory that the models lie in was measured yet.
     """
     if cache_bound(target, draft, last_level_cache()):
         return "cache-bound: the weights fit in the last-level cache"
+    if target.device != "cpu":
+        found = [peak for runtime in _RUNTIMES if (peak := kept_device_peak(f"{runtime} {target.device}")) is not None]
+        return f"{rate / max(found):.0%} of the measured peak" if found else ""
     kept = kept_peak_bandwidth()
-    if kept is None or target.device != "cpu":
+    if kept is None:
         return ""
     peak = kept.single_thread if threads == 1 else kept.all_threads
     # A peak measured beside other work is too low, and the share of it too high.
     return f"{'at most ' if kept.busy else ''}{rate / peak:.0%} of the measured peak"
+
+
+def kept_device_peak(device: str) -> float | None:
+    """GB/s at which a device besides the CPU was measured to read here, by runtime and name, such as ``torch cuda:0``."""
+    return (remembered(_devices_file(), dict[str, float]) or {}).get(f"{machine_id()} {device}")
+
+
+def remember_device_peak(device: str, rate: float) -> None:
+    """Keep what was measured of it."""
+    kept = remembered(_devices_file(), dict[str, float]) or {}
+    remember(_devices_file(), kept | {f"{machine_id()} {device}": round(rate, 2)})
 
 
 def machine_id() -> str:
@@ -145,6 +160,10 @@ def _seconds(kernel: Callable[[], object]) -> float:
 def _better(fresh: Bandwidth, kept: Bandwidth) -> Bandwidth:
     """The measurement of the two that saw more; a peak can only be missed, never exceeded."""
     return fresh if not fresh.busy or fresh.all_threads >= kept.all_threads else kept
+
+
+def _devices_file() -> Path:
+    return places.cache() / "device-bandwidth.json"
 
 
 def _file() -> Path:

@@ -21,8 +21,8 @@ _BITS = ("int8", "int4")
 #: What pickers offer beside models, in words.
 OFFERED = {
     USUAL_NGRAM: "what followed the longest repeated suffix of 2 to 4 tokens; no cost",
-    f"{SELF}int4": "the target itself with 4-bit weights (OpenVINO)",
-    f"{SELF}int8": "the target itself with 8-bit weights (OpenVINO)",
+    f"{SELF}int4": "the target itself with 4-bit weights",
+    f"{SELF}int8": "the target itself with 8-bit weights",
 }
 #: Longer suffixes than this find nothing that the shorter ones do not.
 _LONGEST = 32

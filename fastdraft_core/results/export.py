@@ -216,9 +216,11 @@ def _conditions(result: Result) -> Iterator[str]:
 
 def _task(task: TaskCard) -> str:
     cut = f", {task.cut} cut to fit the context" if task.cut else ""
+    turns = f" and {task.later} later turns after the target's own greedy answers" if task.later else ""
+    unfit = f", {task.unfit} later turns left out that do not fit the context" if task.unfit else ""
     template = _safe(task.template.replace("\n", "\\n"))
     return (
-        f"task {_safe(task.name)}: {task.prompts} prompts ({_safe(task.source)}{cut}), {task.length} new tokens, "
+        f"task {_safe(task.name)}: {task.prompts} prompts{turns} ({_safe(task.source)}{cut}{unfit}), {task.length} new tokens, "
         f"{'chat template' if task.chat else 'no chat template'}, prompt `{template}`, digest {task.digest}"
     )
 

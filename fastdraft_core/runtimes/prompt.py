@@ -9,8 +9,8 @@ import torch
 
 from fastdraft_core.runtimes.base import Kept
 
-#: Tokens a pass over a prompt. Of SmolLM2-135M (1,536 tokens, two cores of a Xeon) passes of this size take as long as a single one;
-#: those of a large model take seconds each, and between two of them somebody may call it off.
+#: Tokens a pass over a prompt: enough for matrix products to be bound by computing, and few enough that of a large model a pass takes
+#: seconds, between two of which somebody may call it off.
 PREFILL_CHUNK = 256
 
 

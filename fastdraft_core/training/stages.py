@@ -47,7 +47,7 @@ from fastdraft_core.training.start import (
     target_tokenizer,
 )
 from fastdraft_core.training.stop import Stop
-from fastdraft_core.training.synthetic import chat_template, prompt_limit, synthetic_shard
+from fastdraft_core.training.synthetic import chat_template, prompt_limit, synthetic_shard, write_together
 from fastdraft_core.training.trackers import check_trackers, tracked
 from fastdraft_core.training.vocabulary import job_draft_vocab
 
@@ -109,7 +109,8 @@ def _evaluation_prompts(task: str) -> list[str]:
     """Every prompt of a task; one that lies on the hub is read from there once, however often a job starts."""
 
     def read() -> list[str]:
-        return [source.text() for task_ in load_tasks(task, count=_EVERY_PROMPT) for source in task_.sources]
+        tasks = load_tasks(task, count=_EVERY_PROMPT)
+        return [text for loaded in tasks for source in loaded.sources for text in source.questions]
 
     benchmark = BENCHMARKS.get(task)
     if benchmark is None or benchmark.hub is None:
@@ -133,6 +134,9 @@ def _run_stage(
     shards: dict[tuple[str, bool], Shard] = {}
     for source in stage.sources:
         for held_out in (False, True):
+            if source == TARGET_SOURCE and accelerator.num_processes > 1 and (source, held_out) not in begun:
+                together = write_together(accelerator, recipe, corpus, tokenizer, held_out=held_out)
+                yield from stop.drop(together)
             shard = _shard(recipe, corpus, source, tokenizer, accelerator.device, begun, held_out=held_out)
             shards[source, held_out] = yield from stop.drop(first_alone(accelerator, shard))
         _check_held_out(recipe, stage, source, shards[source, True])

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,24 @@ from fastdraft_core.data.locks import alone
 from fastdraft_core.data.openvino_writer import openvino_writer
 from fastdraft_core.data.prompts import Instructions, Magpie, Prefixes, Prompts, Template
 from fastdraft_core.data.shards import Shard, open_shard, write_shard
-from fastdraft_core.data.synthesis import Plan, begun_with, probabilities_file, sequence_rows, synthesize
+from fastdraft_core.data.synthesis import (
+    Plan,
+    begun_with,
+    is_complete,
+    probabilities_file,
+    sequence_rows,
+    synthesize,
+)
 from fastdraft_core.data.target_logits import logits_folder, store_kept, target_key
 from fastdraft_core.data.tokenizer import tokenizer_hash
+from fastdraft_core.data.workers import Workers
 from fastdraft_core.data.writers import Writer, choose_engine, torch_writer, vllm_writer
 from fastdraft_core.engine.pair import stop_ids
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Event, Progress
 from fastdraft_core.runtimes.openvino.ir_cache import is_converted
 from fastdraft_core.runtimes.torch.runtime import context_length
+from fastdraft_core.training.processes import first_alone
 from fastdraft_core.training.recipe import TARGET_SOURCE, Recipe, Synthesis, parse_count
 from fastdraft_core.training.start import load_target, target_config, target_path
 
@@ -43,6 +52,20 @@ class _Material:
     instructions: dict[str, list[str]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The sequences of one side that a recipe asks for: what goes into them, and where they lie."""
+
+    section: Synthesis
+    material: _Material
+    template: Template
+    tokenizer_hash: str
+    weights: str
+    folder: Path
+    file: Path
+    top_k: int
+
+
 def synthetic_shard(
     recipe: Recipe, corpus: Corpus, tokenizer: Any, device: Any, *, held_out: bool
 ) -> Generator[Event, None, Shard]:
@@ -52,6 +75,79 @@ def synthetic_shard(
         FastdraftError: the prompts cannot be had or are too long for the target, or Magpie is asked of one without a
             chat template.
     """
+    asked = yield from _asked(recipe, corpus, tokenizer, held_out=held_out)
+    plan = _plan(recipe, asked, tokenizer, held_out=held_out)
+
+    def write() -> Generator[Event, None, None]:
+        if not is_complete(asked.file, plan.tokens):
+            yield Progress(what=_writes(plan, held_out))
+            with contextlib.ExitStack() as open_while_writing:
+                engine, writer = yield from _writer(recipe, asked.section, device, asked.file, open_while_writing)
+                yield from _sequences(recipe, asked, plan, corpus, tokenizer, engine, writer, Workers())
+        rows = sequence_rows(asked.file, plan.tokens)
+        hashed = asked.tokenizer_hash
+        write_shard(asked.folder, rows, source=TARGET_SOURCE, tokenizer_hash=hashed, vocab_size=len(tokenizer))
+
+    # Two jobs must not append to one file.
+    there = (asked.folder / "index.json").is_file
+    yield from alone(asked.file.parent, "has the target write the same", there, write())
+    shard = open_shard(asked.folder, tokenizer_hash=asked.tokenizer_hash)
+    if asked.top_k and probabilities_file(asked.file).is_file():
+        stored = logits_folder(asked.folder, asked.top_k, asked.weights)
+
+        def store() -> Generator[Event, None, None]:
+            yield Progress(what=f"what the target kept while it wrote {shard.index.num_tokens:,} tokens is stored")
+            kept = probabilities_file(asked.file)
+            store_kept(stored, shard, kept, top_k=asked.top_k, vocab_size=len(tokenizer))
+
+        yield from alone(stored, "stores the same probabilities", (stored / "index.json").is_file, store())
+    return shard
+
+
+def write_together(
+    accelerator: Any, recipe: Recipe, corpus: Corpus, tokenizer: Any, *, held_out: bool
+) -> Generator[Event, None, None]:
+    """Have all processes write the sequences of one side, each its share of the batches; ``synthetic_shard`` finds them.
+
+    vLLM spreads itself over the devices that it sees, so that is left to the first process.
+
+    Raises:
+        FastdraftError: as ``synthetic_shard``, in all processes.
+    """
+    if recipe.synthesis is None or recipe.synthesis.engine == "vllm":
+        return
+    asked = yield from first_alone(accelerator, _asked(recipe, corpus, tokenizer, held_out=held_out))
+    plan = _plan(recipe, asked, tokenizer, held_out=held_out)
+    workers = Workers(accelerator.process_index, accelerator.num_processes, _gathered)
+    there = (asked.folder / "index.json").is_file() or is_complete(asked.file, plan.tokens)
+    # What the first process sees decides for all.
+    if workers.gather(there)[0]:
+        return
+    if accelerator.is_main_process:
+        yield Progress(what=f"{_writes(plan, held_out)}, with {workers.count} processes")
+    with contextlib.ExitStack() as open_while_writing:
+        writer = _writer(recipe, asked.section, accelerator.device, asked.file, open_while_writing)
+        # One after the other: the first may have to convert the target.
+        engine, write = yield from first_alone(accelerator, writer)
+        work = _sequences(recipe, asked, plan, corpus, tokenizer, engine, write, workers)
+        if accelerator.is_main_process:
+            work = alone(asked.file.parent, "has the target write the same", lambda: False, work)
+        yield from work
+
+
+def _gathered(value: Any) -> list[Any]:
+    from accelerate.utils import gather_object
+
+    found: list[Any] = gather_object([value])
+    return found
+
+
+def _writes(plan: Plan, held_out: bool) -> str:
+    return f"the target writes {plan.tokens:,} tokens ({'held-out' if held_out else 'train'})"
+
+
+def _asked(recipe: Recipe, corpus: Corpus, tokenizer: Any, *, held_out: bool) -> Generator[Event, None, _Asked]:
+    """Make what prompts are made of, where it is absent. Returns what is asked for."""
     section = recipe.synthesis
     assert section is not None
     template = chat_template(recipe, section, tokenizer)
@@ -62,40 +158,33 @@ def synthetic_shard(
     folder = places.cache() / "shards" / f"target-{side}-{key}"
     file = _file(side, key, _key(msgspec.structs.replace(section, tokens=0), recipe.seed, material, weights, hashed))
     # Evaluation reads the held-out side with the target itself, and a file goes on as it was begun.
-    asked = 0 if held_out or section.engine == "vllm" else kept_top_k(recipe)
-    top_k = begun_with(file).get("top_k", 0) if file.is_file() else min(asked, len(tokenizer))
+    wanted = 0 if held_out or section.engine == "vllm" else kept_top_k(recipe)
+    top_k = begun_with(file).get("top_k", 0) if file.is_file() else min(wanted, len(tokenizer))
+    return _Asked(section, material, template, hashed, weights, folder, file, top_k)
 
-    def write() -> Generator[Event, None, None]:
-        plan = replace(_plan(recipe, section, tokenizer, held_out=held_out), top_k=top_k)
-        yield Progress(what=f"the target writes {plan.tokens:,} tokens ({side})")
-        stops = stop_ids(Path(target_path(recipe)), tokenizer, recipe.trust_remote_code)
-        limit = prompt_limit(recipe, section)
-        with contextlib.ExitStack() as open_while_writing:
-            engine, writer = yield from _writer(recipe, section, device, file, open_while_writing)
-            kinds = _kinds(section, material, template, limit, writer, stops, plan.seed, corpus)
-            header = {
-                **_revision(recipe),
-                "weights": weights,
-                "tokenizer": hashed,
-                "template": template.digest,
-                "engine": engine,
-            }
-            yield from synthesize(file, plan, writer, kinds, stops, header)
-        rows = sequence_rows(file, plan.tokens)
-        write_shard(folder, rows, source=TARGET_SOURCE, tokenizer_hash=hashed, vocab_size=len(tokenizer))
 
-    # Two jobs must not append to one file.
-    yield from alone(file.parent, "has the target write the same", (folder / "index.json").is_file, write())
-    shard = open_shard(folder, tokenizer_hash=hashed)
-    if top_k and probabilities_file(file).is_file():
-        stored = logits_folder(folder, top_k, weights)
-
-        def store() -> Generator[Event, None, None]:
-            yield Progress(what=f"what the target kept while it wrote {shard.index.num_tokens:,} tokens is stored")
-            store_kept(stored, shard, probabilities_file(file), top_k=top_k, vocab_size=len(tokenizer))
-
-        yield from alone(stored, "stores the same probabilities", (stored / "index.json").is_file, store())
-    return shard
+def _sequences(
+    recipe: Recipe,
+    asked: _Asked,
+    plan: Plan,
+    corpus: Corpus,
+    tokenizer: Any,
+    engine: str,
+    writer: Writer,
+    workers: Workers,
+) -> Generator[Event, None, None]:
+    """Write what is missing of the sequences."""
+    stops = stop_ids(Path(target_path(recipe)), tokenizer, recipe.trust_remote_code)
+    limit = prompt_limit(recipe, asked.section)
+    kinds = _kinds(asked.section, asked.material, asked.template, limit, writer, stops, plan.seed, corpus)
+    header = {
+        **_revision(recipe),
+        "weights": asked.weights,
+        "tokenizer": asked.tokenizer_hash,
+        "template": asked.template.digest,
+        "engine": engine,
+    }
+    yield from synthesize(asked.file, plan, writer, kinds, stops, header, workers)
 
 
 def kept_top_k(recipe: Recipe) -> int:
@@ -172,7 +261,8 @@ def held_out_tokens(section: Synthesis) -> int:
     return min(parse_count(section.tokens) // _HELD_OUT, _MAX_HELD_OUT_TOKENS)
 
 
-def _plan(recipe: Recipe, section: Synthesis, tokenizer: Any, *, held_out: bool) -> Plan:
+def _plan(recipe: Recipe, asked: _Asked, tokenizer: Any, *, held_out: bool) -> Plan:
+    section = asked.section
     return Plan(
         tokens=held_out_tokens(section) if held_out else parse_count(section.tokens),
         batch_size=section.batch_size,
@@ -183,6 +273,7 @@ def _plan(recipe: Recipe, section: Synthesis, tokenizer: Any, *, held_out: bool)
         weights=section.weights,
         vocab_size=len(tokenizer),
         shares=section.shares,
+        top_k=asked.top_k,
     )
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from fastdraft_core.bench.tasks import BENCHMARKS, PAPER, Task, file_prompts, file_rows, file_task, load_tasks, spread
+from fastdraft_core.decoding.sampling import Sampling
 from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.engine.pair import Pair, load_pair
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.models.catalog import DEMO
+from fastdraft_core.models.conversation import Conversation
 from tests.bench.letters import letters_pair
 
 ROWS = {
@@ -239,12 +241,45 @@ def test_a_prompt_that_is_no_unicode_is_named(tmp_path: Path) -> None:
         file_task(path, "prompt")
 
 
-def test_that_later_turns_are_left_out_is_said(tmp_path: Path) -> None:
-    """Spec-Bench's conversations have two turns; figures of the first alone are not those of the whole."""
-    path = tmp_path / "question.jsonl"
-    path.write_text("".join(json.dumps({"turns": [f"Ask {n}.", "And then?"]}) + "\n" for n in range(2)))
-    (task,) = load_tasks(f"spec-bench={path}")
-    assert task.source == "question.jsonl, first of turns alone"
-    path.write_text(json.dumps({"turns": ["Ask."]}) + "\n")
-    (task,) = load_tasks(f"spec-bench={path}")
-    assert task.source == "question.jsonl"
+@pytest.fixture
+def two_turns(tmp_path: Path) -> str:
+    """A Spec-Bench file of one conversation, as ``--task`` takes it."""
+    return f"spec-bench={jsonl(tmp_path / 'question.jsonl', [{'turns': ['Ask one.', 'And then?']}])}"
+
+
+def greedy(pair: Pair, asked: str | Conversation, length: int) -> list[int]:
+    """The target's own greedy answer."""
+    request = pair.request(asked, max_new_tokens=length, sampling=Sampling())
+    return [token for record in pair.decode("ar", request, 0) for token in record.emitted]
+
+
+def test_a_later_turn_comes_after_the_models_own_answer(chat_pair: tuple[str, str], two_turns: str) -> None:
+    """As Spec-Bench runs its conversations: turn 2 is asked after what the model answered to turn 1, token by token."""
+    pair = load_pair(*chat_pair, LoadOptions(device="cpu", dtype="float32", threads=1))
+    (task,) = load_tasks(two_turns, length=16)
+    fitted = task.fitted([pair])
+    answer = greedy(pair, "Ask one.", 16)
+    first, second = fitted.texts
+    assert first == "Ask one."
+    assert isinstance(second, Conversation)
+    assert (second.question, second.earlier[0].question, second.earlier[0].ids) == ("And then?", "Ask one.", answer)
+    card = fitted.card(pair)
+    assert (card.prompts, card.later, card.unfit) == (1, 1, 0)
+    assert card.digest == task.fitted([pair]).card(pair).digest
+    # What has no room is left out, and counted.
+    (long,) = load_tasks(two_turns, length=100)
+    card = long.fitted([pair]).card(pair)
+    assert (card.prompts, card.later, card.unfit) == (1, 0, 1)
+
+
+def test_a_model_without_a_template_reads_turns_as_paragraphs(tiny_pair: tuple[str, str], two_turns: str) -> None:
+    """It is continued, not asked: what it wrote stands between the two turns."""
+    pair = load_pair(*tiny_pair, LoadOptions(device="cpu", dtype="float32", threads=1))
+    (task,) = load_tasks(two_turns, length=12)
+    answer = pair.tokenizer.decode(greedy(pair, "Ask one.", 12), skip_special_tokens=True)
+    assert task.fitted([pair]).texts == ["Ask one.", f"Ask one.\n\n{answer}\n\nAnd then?"]
+
+
+def test_text_of_a_later_turn_is_kept_out_of_training(two_turns: str) -> None:
+    """What is asked later is evaluated on as well."""
+    assert [source.questions for source in load_tasks(two_turns)[0].sources] == [["Ask one.", "And then?"]]

@@ -141,3 +141,6 @@ def test_convert_writes_beside_the_other_exports(
     code, _, err = cli("models", "convert", draft)
     assert code == 1
     assert "not empty" in err
+    code, out, err = cli("models", "convert", draft, "--to", "hf", "--json")
+    assert code == 0, err
+    assert listed(out)[-1]["folder"] == str(export_folder(draft, "hf"))

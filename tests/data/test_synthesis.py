@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +20,7 @@ from fastdraft_core.data.sparse import record_type
 from fastdraft_core.data.synthesis import Plan, probabilities_file, sequence_rows, synthesize
 from fastdraft_core.data.target_logits import open_target_logits, score, store_kept
 from fastdraft_core.data.tokenizer import train_tokenizer
+from fastdraft_core.data.workers import Workers
 from fastdraft_core.data.writers import torch_writer
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Synthesized
@@ -280,3 +283,62 @@ def test_a_template_that_begins_with_the_users_words_invents_nothing() -> None:
     """Without anything before the user's words there is nothing to go on from."""
     with pytest.raises(FastdraftError, match=r"magpie = 0"):
         _template("{{ messages[0].content }}").around()
+
+
+def _together(path: Path, plan: Plan, kinds: Mapping[str, Prompts], count: int, rounds: int = 1000) -> None:
+    """Several workers in one process, each with what it would have of its own; the first ``rounds`` calls of ``gather``."""
+    barrier, slots = threading.Barrier(count), [None] * count
+    done: list[BaseException] = []
+
+    def work(rank: int) -> None:
+        calls = itertools.count()
+
+        def gather(value: Any) -> list[Any]:
+            if next(calls) == rounds:
+                raise KeyboardInterrupt
+            slots[rank] = value
+            barrier.wait()
+            found = list(slots)
+            barrier.wait()
+            return found
+
+        workers = Workers(rank, count, gather)
+        try:
+            for event in synthesize(path, plan, torch_writer(tiny_target()), kinds, STOPS, {"target": "tiny"}, workers):
+                assert rank == 0, event
+        except BaseException as error:
+            done.append(error)
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({type(error) for error in done}) <= 1
+    if done and rounds == 1000:
+        raise done[0]
+
+
+def test_many_writers_make_the_file_of_one(tmp_path: Path) -> None:
+    """Whatever their number, also where another number goes on with it: the same bytes, with the same probabilities."""
+    plan = _plan(vocab_size=WIDTH, top_k=3)
+    _run(tmp_path / "one" / "s.jsonl", plan, _instructions())
+    for name, parts in {"two": [(2, 1000)], "going on": [(3, 3), (1, 3), (2, 1000)]}.items():
+        path = tmp_path / name / "s.jsonl"
+        for count, rounds in parts:
+            _together(path, plan, _instructions(), count, rounds)
+        assert path.read_bytes() == (tmp_path / "one" / "s.jsonl").read_bytes()
+        assert probabilities_file(path).read_bytes() == probabilities_file(tmp_path / "one" / "s.jsonl").read_bytes()
+
+
+def test_what_one_writer_meets_ends_all(tmp_path: Path) -> None:
+    """Nobody waits for one that left."""
+    path = tmp_path / "s.jsonl"
+    _run(path, _plan(), _instructions())
+    with pytest.raises(FastdraftError, match="was begun by another target"):
+        _together(path, _plan(seed=9), _instructions(), 2)
+    texts: dict[str, Prompts] = {
+        "instructions": Instructions({"a": ["def add(a, b): " * 200]}, [1.0], _template(), 20, 5)
+    }
+    with pytest.raises(FastdraftError, match=r"Nothing came of .* too long"):
+        _together(tmp_path / "t.jsonl", _plan(), texts, 3)

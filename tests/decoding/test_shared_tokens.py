@@ -47,7 +47,7 @@ def test_every_token_has_the_targets_law(gamma: int, sampling: Sampling) -> None
     assert distance.fits, distance
     assert {token for p in passes for token in p.drafted} <= set(TARGETS)
     assert 4 in ids
-    assert 0.1 < sum(p.accepted for p in passes) / sum(len(p.drafted) for p in passes) < 0.97, "nothing was proved"
+    assert 0.05 < sum(p.accepted for p in passes) / sum(len(p.drafted) for p in passes) < 0.97, "nothing was proved"
 
 
 def _in_the_drafts_ids(
