@@ -18,8 +18,9 @@ MakeApp = Callable[..., FastdraftApp]
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Colours as of a good terminal, and an engine process that finds the packages."""
-    monkeypatch.delenv("NO_COLOR", raising=False)
+    """Colours as of a good terminal that no other one is inside of, and an engine process that finds the packages."""
+    for name in ("NO_COLOR", "TMUX", "TERM_PROGRAM"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))

@@ -27,7 +27,7 @@ def test_the_first_sentence_is_the_answer() -> None:
     assert (found.draft, found.gamma, found.blame) == ("M", 4, None)
     # 1 + 4 · 0.6 = 3.4 tokens at 1.9 times the speed are 1.79 steps, of which a fifth drafts and seven tenths verify.
     assert found.words[1] == (
-        "On code a block of M gives 3.40 tokens for 1.79 steps (60% of 4.0 drafted accepted, c 0.089, v 1.25); one of S, at its "
+        "On code a block of M gives 3.40 tokens for 1.79 steps (60% of 4.0 drafted accepted, c 0.090, v 1.25); one of S, at its "
         "best with gamma 2, 2.20 tokens for 1.47 steps (60% of 2.0 drafted accepted, c 0.147, v 1.03)."
     )
     assert "drafted accepted" not in words(measured("M", 4, "code", 1.9)), "there is no other"

@@ -44,7 +44,7 @@ def test_targets_are_the_bundled_one_and_those_used_before_with_their_neighbours
     used = write_model(tmp_path / "models" / "one")
     other = write_model(tmp_path / "models" / "two")
     remember_models(places.history(), [used])
-    assert [row.value for row in rows(model_source(drafts=False)(""))] == ["demo", used, other]
+    assert [row.value for row in rows(model_source(drafts=False)(""))] == ["demo", "smollm2", used, other]
 
 
 def test_drafts_can_be_off_and_tell_another_vocabulary(tmp_path: Path) -> None:
