@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +12,8 @@ import numpy.typing as npt
 import torch
 
 from fastdraft_core.data.sparse import SparseRows, sparse_rows
-from fastdraft_core.decoding.sampling import draw_rows
+from fastdraft_core.decoding.rows import argmax_rows, draw_rows
+from fastdraft_core.machine.devices import choose_threads
 from fastdraft_core.runtimes.torch.cache import RewindableCache
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 Row = list[int] | None
 #: Prompts are read in passes of about so many tokens, which bounds what a pass keeps beside keys and values.
 _READ_TOKENS = 4096
+#: Rows from whose logits one thread chooses at a time.
+_PART = 16
 #: Where rows that ended are cut out of the cache by copying the others, this share of them has to have ended.
 _WORTH_COPYING = 0.5
 
@@ -51,6 +55,14 @@ class Written(NamedTuple):
     sparse: list[SparseRows]
 
 
+class _Chosen(NamedTuple):
+    """For n rows: token ids and whether the logits were numbers, both ``[n, 1]``, and the distributions where asked for."""
+
+    ids: torch.Tensor
+    sound: torch.Tensor
+    kept: SparseRows | None
+
+
 class _Rows:
     """The rows of a batch as they grow; each ends at its own first stop, at its length, or where logits are no numbers."""
 
@@ -58,7 +70,7 @@ class _Rows:
         self.ids: list[list[int]] = [list(map(int, prompt)) for prompt in batch.prompts]
         self.lengths = [len(row) for row in self.ids]
         self._new_tokens, self._stops = batch.new_tokens, batch.stops
-        self._top_k, self._vocab_size = batch.top_k, batch.vocab_size
+        self._top_k = batch.top_k
         self._sparse: list[list[SparseRows]] = [[] for _ in self.ids]
         self._failed: set[int] = set()
         #: The rows still being computed, by number.
@@ -70,14 +82,12 @@ class _Rows:
         """Whether all rows have ended."""
         return len(self._ended) == len(self.ids)
 
-    def take(
-        self, tokens: Iterable[int], sound: Iterable[bool], logits: torch.Tensor, *, position: int | None = None
-    ) -> None:
-        """The next token of each row in ``numbers``, drawn from its ``logits`` [rows, width].
+    def take(self, tokens: Iterable[int], chosen: _Chosen, *, position: int | None = None) -> None:
+        """The next token of each row in ``numbers``, and what else was chosen with it.
 
         A row whose prompt reaches beyond ``position`` is still being read.
         """
-        kept = sparse_rows(logits[:, : self._vocab_size], self._top_k) if self._top_k else None
+        kept, sound = chosen.kept, chosen.sound[:, 0].tolist()
         for place, (number, token, good) in enumerate(zip(self.numbers, tokens, sound, strict=True)):
             if number in self._ended:
                 continue
@@ -125,11 +135,12 @@ def continue_batch(model: PreTrainedModel, batch: Batch) -> Written:
     heat = torch.from_numpy(batch.temperatures).to(device, torch.float32)[:, None]
     for position in range(shortest, longest + batch.new_tokens):
         logits = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
-        ids, sound = _choose(logits[:, -1, : batch.vocab_size].float(), heat, stream)
+        chosen = _choose(logits[:, -1, : batch.vocab_size].float(), heat, stream, batch.top_k)
+        ids = chosen.ids
         if position < longest:
             read = given[:, position : position + 1]
             ids = torch.where(read >= 0, read, ids)
-        rows.take(ids[:, 0].tolist(), sound[:, 0].tolist(), logits[:, -1], position=position)
+        rows.take(ids[:, 0].tolist(), chosen, position=position)
         if rows.done:
             break
         if going := rows.drop(_WORTH_COPYING):
@@ -142,19 +153,22 @@ def continue_batch(model: PreTrainedModel, batch: Batch) -> Written:
 @torch.inference_mode()
 def continue_pages(pages: PagedBatch, batch: Batch) -> Written:
     """As ``continue_batch``, by OpenVINO: every row stands at its own position, so lengths may differ freely."""
-    stream = torch.Generator().manual_seed(batch.seed)
     rows = _Rows(batch)
     heat = torch.from_numpy(batch.temperatures).to(torch.float32)[:, None]
     pages.begin([length + batch.new_tokens for length in rows.lengths])
     logits = torch.cat([pages.read(part, [rows.ids[number] for number in part]) for part in _parts(rows.lengths)])
-    while True:
-        ids, sound = _choose(logits[:, : batch.vocab_size], heat, stream)
-        rows.take(ids[:, 0].tolist(), sound[:, 0].tolist(), logits)
-        if rows.done:
-            return rows.written()
-        if going := rows.drop():
-            ids, heat = ids[going], heat[going]
-        logits = pages.read(rows.numbers, ids.tolist())
+    # Threads that sleep while the model reads; PyTorch's own wait by spinning.
+    with ThreadPoolExecutor(choose_threads()) as pool:
+        streams = _streams(batch.seed, len(rows.ids))
+        while True:
+            chosen = _choose_in_parts(logits[:, : batch.vocab_size], heat, streams, batch.top_k, pool)
+            rows.take(chosen.ids[:, 0].tolist(), chosen)
+            if rows.done:
+                return rows.written()
+            ids = chosen.ids
+            if going := rows.drop():
+                ids, heat = ids[going], heat[going]
+            logits = pages.read(rows.numbers, ids.tolist())
 
 
 def _stacked(rows: list[SparseRows]) -> SparseRows:
@@ -164,12 +178,33 @@ def _stacked(rows: list[SparseRows]) -> SparseRows:
     return SparseRows(np.stack([row.ids for row in rows]), np.stack([row.log_probs for row in rows]))
 
 
-def _choose(logits: torch.Tensor, heat: torch.Tensor, stream: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """A token for each of n rows, greedy where ``heat`` is 0, and whether its logits are numbers: both ``[n, 1]``."""
+@torch.inference_mode()
+def _choose(logits: torch.Tensor, heat: torch.Tensor, stream: torch.Generator, top_k: int) -> _Chosen:
+    """A token for each of n rows, greedy where ``heat`` [n, 1] is 0, and the ``top_k`` largest probabilities at temperature 1."""
     sound = logits.amax(-1, keepdim=True).isfinite()
-    logits = torch.where(sound, logits, 0.0)
+    if not bool(sound.all()):
+        logits = torch.where(sound, logits, 0.0)
     sampled = draw_rows((logits / heat.clamp(min=1e-6)).softmax(-1), stream)
-    return torch.where(heat == 0, logits.argmax(-1, keepdim=True), sampled), sound
+    ids = torch.where(heat == 0, argmax_rows(logits), sampled)
+    return _Chosen(ids, sound, sparse_rows(logits, top_k) if top_k else None)
+
+
+def _streams(seed: int, rows: int) -> list[torch.Generator]:
+    """Random numbers for each part of so many rows, whatever number of threads there is."""
+    parts = range(-(-rows // _PART))
+    return [
+        torch.Generator().manual_seed(int(np.random.SeedSequence([seed, part]).generate_state(1)[0])) for part in parts
+    ]
+
+
+def _choose_in_parts(
+    logits: torch.Tensor, heat: torch.Tensor, streams: list[torch.Generator], top_k: int, pool: Executor
+) -> _Chosen:
+    """As ``_choose``, by the threads of ``pool``, in parts that a core's cache holds."""
+    parts = zip(logits.split(_PART), heat.split(_PART), streams, strict=False)
+    ids, sound, kept = zip(*pool.map(lambda part: _choose(*part, top_k), parts), strict=True)
+    whole = SparseRows(*(np.concatenate(pieces) for pieces in zip(*kept, strict=True))) if top_k else None
+    return _Chosen(torch.cat(ids), torch.cat(sound), whole)
 
 
 def _parts(lengths: Sequence[int]) -> list[list[int]]:

@@ -98,7 +98,7 @@ def _load(folder: Path, name: str, trust_remote_code: bool) -> Writer:
     from fastdraft_core.runtimes.openvino.ir_cache import ir_of
     from fastdraft_core.runtimes.openvino.loading import OpenVinoOptions, load_batch
 
-    # PyTorch only draws here; its threads, which wait by spinning, would take the cores away.
+    # Its own threads wait by spinning, which would take the cores away from OpenVINO.
     torch.set_num_threads(1)
     keep_pages()
     ir = ir_of(folder, name, "", lambda _: None, trust_remote_code=trust_remote_code)

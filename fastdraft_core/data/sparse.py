@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from fastdraft_core.decoding.rows import topk_rows
+
 #: A logit that stands for no probability; finite, so that a sum over nothing else is too.
 _NEVER = -1e5
 
@@ -22,7 +24,7 @@ class SparseRows(NamedTuple):
 def top_log_probs(logits: torch.Tensor, top_k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The ids ``[T, k]`` of the largest of ``logits`` [T, V], and log-probabilities ``[T, k + 1]``, tail last."""
     logits = logits.float()
-    top, ids = logits.topk(min(top_k, logits.shape[-1]), -1)
+    top, ids = topk_rows(logits, min(top_k, logits.shape[-1]))
     tail = logits.scatter(-1, ids, _NEVER).logsumexp(-1, keepdim=True)
     buckets = torch.cat([top, tail], -1)
     return ids, buckets - buckets.logsumexp(-1, keepdim=True)

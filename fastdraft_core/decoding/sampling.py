@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from fastdraft_core.decoding.rows import argmax_rows, draw_rows
 from fastdraft_core.errors import FastdraftError
 
 
@@ -74,7 +75,7 @@ def best(logits: torch.Tensor) -> list[int]:
     Raises:
         FastdraftError: logits are NaN.
     """
-    ids = logits.argmax(-1, keepdim=True)
+    ids = argmax_rows(logits)
     # NaN counts as the largest, so the rows need not be searched for it.
     if bool(logits.gather(-1, ids).isnan().any()):
         raise _not_a_number()
@@ -99,23 +100,6 @@ def _not_a_number() -> FastdraftError:
         "The model's probabilities are no numbers. Its weights are damaged, or too large for the precision: try "
         "--dtype float32."
     )
-
-
-def draw_rows(probabilities: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """One token id from each of n distributions ``[n, V]``: ids ``[n, 1]``; V where the probabilities are no numbers.
-
-    By inversion of the cumulative sum, with one random number a row. ``torch.multinomial`` draws V of them: 143 against
-    18 µs for 4,096 tokens, 4 against 0.3 ms for 128,256, on one core.
-    """
-    device = probabilities.device
-    # Sums over a large vocabulary need it, but some devices lack it.
-    wide = torch.float64 if device.type in ("cpu", "cuda") else torch.float32
-    sums = probabilities.cumsum(-1, dtype=wide)
-    total = sums[:, -1:].contiguous()
-    point = torch.rand(total.shape, generator=generator, device=device, dtype=wide) * total
-    # Right of equal sums, so that a token without probability is never drawn; a product that was rounded up to the total
-    # falls to the last token that has some.
-    return torch.minimum(torch.searchsorted(sums, point, right=True), torch.searchsorted(sums, total))
 
 
 def residual(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastdraft_core.decoding.records import Streams
-from fastdraft_core.decoding.sampling import Sampling, best, draw, draw_rows, judge, judge_greedy, process
+from fastdraft_core.decoding.rows import draw_rows
+from fastdraft_core.decoding.sampling import Sampling, best, draw, judge, judge_greedy, process
 from fastdraft_core.decoding.speculative import next_token
 from fastdraft_core.errors import FastdraftError
 from tests.decoding.table import processed

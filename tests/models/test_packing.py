@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,7 +99,7 @@ def test_fp8_weights_are_unpacked_by_transformers(tmp_path: Path) -> None:
     transformers 5.5 imports triton for that; without it the model is refused.
     """
     sizes = dict(vocab_size=WIDTH, hidden_size=128, intermediate_size=256, num_attention_heads=4, num_key_value_heads=4)
-    model = copy.deepcopy(small_model("llama", seed=2, **sizes)).to(torch.bfloat16)
+    model = small_model("llama", seed=2, **sizes).to(torch.bfloat16)
     write_model(tmp_path, model)
     tensors: dict[str, torch.Tensor] = {}
     for name, tensor in load_file(tmp_path / "model.safetensors").items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -37,9 +38,13 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 
 
-@cache
 def small_model(architecture: str, seed: int = 0, **changes: Any) -> Any:
-    """An untrained causal model whose best token still depends on all of its past."""
+    """An untrained causal model whose best token still depends on all of its past; the caller's own, to change as it likes."""
+    return deepcopy(_built(architecture, seed, **changes))
+
+
+@cache
+def _built(architecture: str, seed: int, **changes: Any) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.for_model(architecture, **{**_COMMON, **ARCHITECTURES.get(architecture, {}), **changes})
@@ -54,8 +59,6 @@ def small_model(architecture: str, seed: int = 0, **changes: Any) -> Any:
 
 def noisy(model: Any, share: float, seed: int = 1) -> Any:
     """A copy that often, not always, agrees: its weights moved by ``share`` of their own spread."""
-    from copy import deepcopy
-
     torch.manual_seed(seed)
     copy = deepcopy(model)
     with torch.no_grad():
