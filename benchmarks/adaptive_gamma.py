@@ -21,7 +21,7 @@ sys.path.sort(key=lambda entry: Path(entry).resolve() == Path(__file__).resolve(
 import msgspec
 import torch
 
-from benchmarks.contest import Contender, interleave, ratio
+from benchmarks.contest import Contender, interleave, parse_pair, ratio
 from fastdraft_core.bench.costs import Costs, measure_costs
 from fastdraft_core.bench.tasks import bundled_prompts
 from fastdraft_core.decoding.drafters import Drafter
@@ -148,7 +148,7 @@ class Confidence:
 def main() -> None:
     """Measure and print."""
     options = _options()
-    pair = load_pair("demo", options.draft, LoadOptions(runtime=options.runtime))
+    pair = load_pair(options.target, options.draft, LoadOptions(runtime=options.runtime))
     sampling = Sampling(options.temperature)
     prompts = [p for task in ("code", "text") for p in bundled_prompts(task)[: options.prompts]]
     requests = [
@@ -211,14 +211,13 @@ def _with(pair: Pair, gamma: int, drafter: Callable[[], Drafter]) -> Contender:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--draft", default="demo:S")
     parser.add_argument("--runtime", default="openvino")
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--most", type=int, default=8, help="the longest block")
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--prompts", type=int, default=3, help="of each task")
     parser.add_argument("--repeats", type=int, default=3)
-    return parser.parse_args()
+    return parse_pair(parser)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fastdraft_core.decoding.records import Request
+from fastdraft_core.models.catalog import usual_draft
 
 #: Decodes a request; decoded tokens and the seconds they took, the prefill left out.
 Contender = Callable[[Request], tuple[int, float]]
@@ -49,3 +51,14 @@ def interleave(contenders: Mapping[str, Contender], requests: Sequence[Request],
 def ratio(tallies: Mapping[str, Tally], a: str, b: str) -> float:
     """Median over repeats of the ratio of rates within the repeat: a drift of the machine cancels."""
     return statistics.median(x / y for x, y in zip(tallies[a].rates, tallies[b].rates, strict=True))
+
+
+def parse_pair(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The options of ``parser`` and a pair, ``target`` and ``draft``: the target's usual draft where none is named."""
+    parser.add_argument(
+        "--pair", dest="target", default="demo", metavar="TARGET", help="demo, smollm2 or another target"
+    )
+    parser.add_argument("--draft", default="", help="default: the one that the target is shown with")
+    options = parser.parse_args()
+    options.draft = options.draft or usual_draft(options.target)
+    return options

@@ -20,7 +20,7 @@ sys.path.sort(key=lambda entry: Path(entry).resolve() == Path(__file__).resolve(
 import msgspec
 import torch
 
-from benchmarks.contest import Contender, Tally, interleave, ratio
+from benchmarks.contest import Contender, Tally, interleave, parse_pair, ratio
 from fastdraft_core.bench.costs import predict
 from fastdraft_core.bench.measure import costs_at
 from fastdraft_core.bench.tasks import bundled_prompts
@@ -36,7 +36,7 @@ SCHEMA = "fastdraft.benchmark.decoding/1"
 def main() -> None:
     """Measure and print."""
     options = _options()
-    pair = load_pair("demo", options.draft, LoadOptions(dtype=options.dtype, threads=options.threads))
+    pair = load_pair(options.target, options.draft, LoadOptions(dtype=options.dtype, threads=options.threads))
     prompts = bundled_prompts(options.task or None)
     requests = [
         pair.request(p.text, max_new_tokens=options.length, sampling=Sampling(), ignore_stops=True) for p in prompts
@@ -134,14 +134,13 @@ def _report(
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--draft", default="demo:S")
     parser.add_argument("--gamma", type=int, default=4)
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--task", default="", help="code or text; default both")
     parser.add_argument("--dtype", default="")
     parser.add_argument("--threads", type=int, default=0)
-    return parser.parse_args()
+    return parse_pair(parser)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ sys.path.sort(key=lambda entry: Path(entry).resolve() == Path(__file__).resolve(
 
 import msgspec
 
-from benchmarks.contest import interleave, ratio
+from benchmarks.contest import interleave, parse_pair, ratio
 from fastdraft_core.bench.tasks import bundled_prompts
 from fastdraft_core.decoding.records import Request
 from fastdraft_core.decoding.sampling import Sampling
@@ -34,7 +34,7 @@ SCHEMA = "fastdraft.benchmark.inspector/1"
 def main() -> None:
     """Measure in turn and print."""
     options = _options()
-    pair = load_pair("demo", options.draft, LoadOptions(dtype=options.dtype, threads=options.threads))
+    pair = load_pair(options.target, options.draft, LoadOptions(dtype=options.dtype, threads=options.threads))
     sampling = Sampling(options.temperature)
     requests = [
         pair.request(p.text, max_new_tokens=options.length, sampling=sampling, seed=n, ignore_stops=True)
@@ -82,14 +82,13 @@ def _run(pair: Pair, request: Request, gamma: int, inspect: bool, beside: list[f
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--draft", default="demo:S")
     parser.add_argument("--dtype", default="")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--gamma", type=int, default=4)
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=5)
-    return parser.parse_args()
+    return parse_pair(parser)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 import torch
 
-from benchmarks.contest import Contender, Tally, interleave, ratio
+from benchmarks.contest import Contender, Tally, interleave, parse_pair, ratio
 from benchmarks.split import split
 from fastdraft_core.bench.costs import Costs, predict
 from fastdraft_core.bench.measure import costs_at
@@ -228,8 +228,6 @@ def _report(
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--target", default="demo")
-    parser.add_argument("--draft", default="demo:S")
     parser.add_argument("--gamma", type=int, default=4)
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=5)
@@ -237,7 +235,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--prompts", type=int, default=0, help="use only the first so many")
     parser.add_argument("--precision", default="f32,int8")
     parser.add_argument("--threads", type=int, default=0)
-    return parser.parse_args()
+    return parse_pair(parser)
 
 
 if __name__ == "__main__":

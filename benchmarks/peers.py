@@ -24,7 +24,7 @@ sys.path.sort(key=lambda entry: Path(entry).resolve() == Path(__file__).resolve(
 import msgspec
 import torch
 
-from benchmarks.contest import Contender, Tally, interleave, ratio
+from benchmarks.contest import Contender, Tally, interleave, parse_pair, ratio
 from benchmarks.decoding import by_transformers
 from benchmarks.openvino import REST, Ours, load_both
 from fastdraft_core.bench.tasks import bundled_prompts
@@ -173,8 +173,6 @@ def _report(
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--target", default="demo")
-    parser.add_argument("--draft", default="demo:S")
     parser.add_argument("--target-gguf", default="", help="llama.cpp's own target; default: exported from --target")
     parser.add_argument("--precision", choices=list(NEAREST), default="int8")
     parser.add_argument("--gamma", type=int, default=4)
@@ -184,7 +182,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--task", default="", help="code or text; default both")
     parser.add_argument("--prompts", type=int, default=0, help="use only the first so many")
     parser.add_argument("--threads", type=int, default=0)
-    return parser.parse_args()
+    return parse_pair(parser)
 
 
 if __name__ == "__main__":

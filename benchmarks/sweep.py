@@ -119,7 +119,7 @@ def _report(options: argparse.Namespace, advice: Result, seconds: float, grid: R
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--target", default="demo")
+    parser.add_argument("--pair", dest="target", default="demo", metavar="TARGET")
     parser.add_argument("--draft", action="append", default=[])
     parser.add_argument("--gamma", default="1-8")
     parser.add_argument("--temperature", default="0")
