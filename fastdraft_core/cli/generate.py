@@ -14,6 +14,7 @@ from fastdraft_core.engine.load_options import LoadOptions
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Block, Event, FirstToken, RunFinished, Token
 from fastdraft_core.formatting import context_room, percent, safe
+from fastdraft_core.models.conversation import Conversation
 
 if TYPE_CHECKING:
     from fastdraft_core.decoding.records import Request
@@ -63,10 +64,12 @@ def generate(
     gamma = gamma or (options.calibrated_gamma(target, draft, temperature, load) if mode == "sd" else USUAL_GAMMA)
     if words := context_room(len(request.prompt), length, pair.target.context_length):
         talk.print(words)
+    given = pair.given(text, chat=chat)
     _read_prompt(pair, mode, request, json=json)
     if not json:
-        _write(text)
-    for event in pair.events(mode, pair.given(text, chat=chat), request, gamma):
+        # An answer stands apart from its question; what goes on with a text does not.
+        _write(f"{text}\n\n" if isinstance(given, Conversation) else text)
+    for event in pair.events(mode, given, request, gamma):
         if json:
             print_json(event)
         else:

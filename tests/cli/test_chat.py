@@ -112,3 +112,12 @@ def test_a_conversation_in_a_terminal(chat_pair: tuple[str, str], monkeypatch: p
     os.write(session.fd, b"/exit\n")
     assert session.ended() == 0
     assert b"Traceback" not in session.output
+
+
+def test_generate_sets_an_answer_apart_from_its_question(cli: Cli, chat_pair: tuple[str, str]) -> None:
+    """What goes on with a text is glued to it."""
+    generate = ["generate", chat_pair[0], "--prompt", "The fox", "--mode", "ar", "--length", "4", *FIXED]
+    _, answer, _ = cli(*generate)
+    _, continuation, _ = cli(*generate, "--no-chat")
+    assert answer.startswith("The fox\n\n")
+    assert not continuation.startswith("The fox\n\n")
