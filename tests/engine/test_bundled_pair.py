@@ -16,7 +16,7 @@ from fastdraft_core.engine.pair import Pair, load_pair
 from fastdraft_core.models.catalog import bundled_drafts
 
 DRAFTS = ["demo:XS", "demo:S", "demo:M"]
-_ASSET_BYTES = 64 * 10**6
+_ASSET_BYTES = 110 * 10**6
 
 
 @cache
