@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from fastdraft_core import places
 from fastdraft_core.data.corpus import Corpus
 from fastdraft_core.data.locks import alone
 from fastdraft_core.data.openvino_writer import openvino_writer
-from fastdraft_core.data.prompts import Instructions, Magpie, Prefixes, Prompts, Template
+from fastdraft_core.data.prompts import MATERIAL_TOKENS, Instructions, Magpie, Prefixes, Prompts, Template
 from fastdraft_core.data.shards import Shard, open_shard, write_shard
 from fastdraft_core.data.synthesis import (
     Plan,
@@ -50,6 +51,7 @@ class _Material:
 
     shards: list[Shard]
     instructions: dict[str, list[str]]
+    longer: Callable[[int], list[Shard]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,10 +282,24 @@ def _plan(recipe: Recipe, asked: _Asked, tokenizer: Any, *, held_out: bool) -> P
 def _material(
     section: Synthesis, corpus: Corpus, tokenizer: Any, *, held_out: bool
 ) -> Generator[Event, None, _Material]:
-    shards = []
-    for source in section.sources:
-        shards.append((yield from corpus.shard(source, tokenizer, held_out=held_out)))
-    return _Material(shards, {name: corpus.instructions(name, held_out=held_out) for name in section.instructions})
+    def opened(tokens: int) -> Generator[Event, None, list[Shard]]:
+        shards = []
+        for source in section.sources:
+            shards.append((yield from corpus.shard(source, tokenizer, held_out=held_out, tokens=tokens)))
+        return shards
+
+    @lru_cache(maxsize=1)
+    def longer(tokens: int) -> list[Shard]:
+        work = opened(tokens)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                found: list[Shard] = end.value
+                return found
+
+    instructions = {name: corpus.instructions(name, held_out=held_out) for name in section.instructions}
+    return _Material((yield from opened(MATERIAL_TOKENS)), instructions, longer)
 
 
 def _kinds(
@@ -300,7 +316,7 @@ def _kinds(
     kinds: dict[str, Prompts] = {}
     if section.sources:
         sources = list(section.sources.values())
-        kinds["prefixes"] = Prefixes(material.shards, sources, section.prefix_tokens, seed)
+        kinds["prefixes"] = Prefixes(material.shards, sources, section.prefix_tokens, seed, material.longer)
     if section.instructions:
         shares = list(section.instructions.values())
         kinds["instructions"] = Instructions(material.instructions, shares, template, limit, seed)
