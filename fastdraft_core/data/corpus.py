@@ -46,6 +46,8 @@ _SPARE_TOKENS = 64
 SIDES = ("train", "held-out")
 #: So many held-out tokens are kept, whatever the budgets: figures of two trainings are of the same text. An evaluation reads 256 rows.
 HELD_OUT_TOKENS = 1 << 19
+#: The same of the whole shards of earlier versions, on which texts of a target may rest that took hours to write.
+_ENCODED_WHOLE = "special tokens in the text are text; one end a document"
 #: How documents become ids; shards that were made in another way are built again.
 _ENCODED = "special tokens in the text are text; one end a document; segments in a mixed order, a side at a time"
 
@@ -118,6 +120,11 @@ class Corpus:
         assert mark is not None
         return open_at(folders[held_out], mark, tokenizer_hash=hashed)
 
+    def whole_shard(self, name: str, hashed: str, *, held_out: bool) -> Shard | None:
+        """One side of a source as versions tokenized it that knew whole sources alone; None where that is not in the cache."""
+        folder = places.cache() / "shards" / f"{name}-{SIDES[held_out]}-{self._key(name, hashed, _ENCODED_WHOLE)}"
+        return open_shard(folder, tokenizer_hash=hashed) if (folder / "index.json").is_file() else None
+
     def folders(self, name: str, hashed: str) -> tuple[Path, Path]:
         """Where the training and the held-out shard of a source lie for a tokenizer with this hash."""
         key = self._key(name, hashed)
@@ -176,13 +183,13 @@ class Corpus:
         source = self.sources.get(name)
         return None if source is None or source.tokens is None else parse_count(source.tokens)
 
-    def _key(self, name: str, hashed: str) -> str:
+    def _key(self, name: str, hashed: str, encoded: str = _ENCODED) -> str:
         """Names everything that a shard depends on: tokenizer, source, its files, and what is kept out."""
         source = self.sources.get(name)
         files = ""
         if source is not None and source.path is not None:
             files = fingerprint(Path(source.path), source.extensions)
-        whole = [_ENCODED, hashed, _described(source), files, self.evaluation.digest]
+        whole = [encoded, hashed, _described(source), files, self.evaluation.digest]
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
 
 
