@@ -29,7 +29,7 @@ from fastdraft_core.errors import FastdraftError
 from fastdraft_core.files import write_atomic
 
 #: Rows are shuffled within stretches of so many tokens: row n is the same however far a shard has grown behind its stretch.
-WINDOW = 1 << 18
+WINDOW = 1 << 17
 _EVENT_SECONDS = 2.0
 _HEADER, _JOURNAL = "header.json", "journal.jsonl"
 _FILES = ("tokens.bin", "starts.bin", "seen.bin")

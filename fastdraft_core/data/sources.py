@@ -17,7 +17,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
@@ -138,16 +138,20 @@ def _code_documents(name: str, path: Path) -> list[Document]:
     return [Document(name, text)] if text.strip() else []
 
 
-def _standard_library_files() -> Iterator[tuple[str, Path]]:
+@cache
+def _standard_library_files() -> tuple[tuple[str, Path], ...]:
     root = Path(sysconfig.get_paths()["stdlib"])
-    for path in sorted(root.rglob("*.py")):
-        relative = path.relative_to(root)
-        if not _SKIPPED_FOLDERS.intersection(relative.parts):
-            yield relative.as_posix(), path
+    named = ((path.relative_to(root), path) for path in sorted(root.rglob("*.py")))
+    return tuple((name.as_posix(), path) for name, path in named if not _SKIPPED_FOLDERS.intersection(name.parts))
 
 
-def _dependency_files(roots: Iterable[str]) -> Iterator[tuple[str, Path]]:
-    """Python files of the named distributions and, transitively, of what they require."""
+@cache
+def _dependency_files(roots: tuple[str, ...]) -> tuple[tuple[str, Path], ...]:
+    """Python files of the named distributions and, transitively, of what they require; listed once a process."""
+    return tuple(_find_dependency_files(roots))
+
+
+def _find_dependency_files(roots: Iterable[str]) -> Iterator[tuple[str, Path]]:
     pending, done = sorted(roots), set[str]()
     while pending:
         name = re.sub(r"[-_.]+", "-", pending.pop(0)).lower()

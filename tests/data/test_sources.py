@@ -20,7 +20,7 @@ from fastdraft_core.text_sources import TextSource
 def small_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same code over a few packages: the whole corpus takes a minute to read."""
     library = [p for p in sources._standard_library_files() if p[0].startswith(("json/", "logging/", "secrets"))]
-    monkeypatch.setattr(sources, "_standard_library_files", lambda: iter(library))
+    monkeypatch.setattr(sources, "_standard_library_files", lambda: tuple(library))
     monkeypatch.setattr(sources, "DOCSTRING_ROOTS", ("platformdirs", "msgspec"))
 
 
