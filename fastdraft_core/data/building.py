@@ -1,9 +1,9 @@
-"""Building both shards of a source, training and held-out, in one pass that can be killed and go on.
+"""One side of a source as a shard that grows as far as somebody needs it, in a build that can be killed and go on.
 
-Everything is written in order into a folder ``….building``. After each part a line in
-``journal.jsonl`` tells how far the files reach and their checksums so far. The next run cuts the files
-back to the last line that they agree with, reads the source again, and encodes from there on. A source that can be entered anywhere
-(the hub's) is read from there on, too: the line says the position, and ``seen.bin`` holds the digests of the documents before it.
+Documents are encoded in the source's own order, in parts. After each part a line in ``journal.jsonl`` tells how far the files
+reach, their checksums so far and where the source goes on; ``seen.bin`` holds the digests of the documents before. The next
+build cuts the files back to the last line that they agree with, enters the source there and appends. What is there stays as it
+is, so whoever needs so many tokens opens the files up to the first line that reaches them, however far they go.
 """
 
 from __future__ import annotations
@@ -14,154 +14,84 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from fastdraft_core.data.documents import CONTAMINATED, DUPLICATE, TOO_SHORT, Position
-from fastdraft_core.data.shards import ShardIndex, file_sha256, install
-from fastdraft_core.data.tokenizing import END, Encoded, EncodedPart, Encoder, Part, encode_parts
+from fastdraft_core.data.shards import Shard, ShardIndex, open_files
+from fastdraft_core.data.tokenizing import END, EncodedPart, Encoder, Part, encode_parts
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import Event, Tokenized
+from fastdraft_core.files import write_atomic
 
-#: The two sides of a source, as their folders are named.
-SIDES = ("train", "held-out")
+#: Rows are shuffled within stretches of so many tokens: row n is the same however far a shard has grown behind its stretch.
+WINDOW = 1 << 17
 _EVENT_SECONDS = 2.0
+_HEADER, _JOURNAL = "header.json", "journal.jsonl"
+_FILES = ("tokens.bin", "starts.bin", "seen.bin")
 _START_BYTES = 8
-_SEEN = "seen.bin"
-#: The parts of a source from a position on; the digests are of the documents before it. All of them where both are empty.
+#: The parts of a side from a position on; the digests are of the documents before it. All of them where both are empty.
 Parts = Callable[[Position, bytes], Iterator[Part]]
 
 
-@dataclass
-class _Side:
-    """The files of one side while they grow."""
+class Mark(msgspec.Struct, frozen=True):
+    """A line of the journal: how far a shard reaches after a part. ``sums`` are the checksums of tokens, starts and digests."""
 
-    folder: Path
-    tokens: int = 0
-    documents: int = 0
-    digest: Any = field(default_factory=hashlib.sha256)
-
-    def append(self, encoded: Encoded, files: tuple[BinaryIO, BinaryIO]) -> None:
-        data = encoded.tokens.tobytes()
-        starts = self.tokens + np.cumsum(encoded.lengths) - encoded.lengths
-        for file, content in zip(files, (data, starts.astype(np.int64).tobytes()), strict=True):
-            file.write(content)
-            file.flush()
-        self.digest.update(data)
-        self.tokens += len(encoded.tokens)
-        self.documents += len(encoded.lengths)
-
-    def agreeing(self, lines: list[tuple[int, int, str]], width: int) -> list[Any]:
-        """The checksum at each line of the journal (tokens, documents, SHA-256), while the files agree with it."""
-        found: list[Any] = []
-        digest = hashlib.sha256()
-        with contextlib.suppress(OSError), (self.folder / "tokens.bin").open("rb") as file:
-            size = (self.folder / "starts.bin").stat().st_size
-            for tokens, documents, sha256 in lines:
-                digest.update(file.read(tokens * width - file.tell()))
-                if digest.hexdigest() != sha256 or documents * _START_BYTES > size:
-                    break
-                found.append(digest.copy())
-        return found
-
-    def cut_back(self, tokens: int, documents: int, digest: Any, width: int) -> None:
-        """Cut the files to this size, at which ``digest`` is their checksum."""
-        for name, end in {"tokens": tokens * width, "starts": documents * _START_BYTES}.items():
-            with (self.folder / f"{name}.bin").open("r+b") as file:
-                file.truncate(end)
-        self.tokens, self.documents, self.digest = tokens, documents, digest
-
-
-class _Build:
-    """What is built so far, and the journal of it."""
-
-    def __init__(self, folder: Path, width: int) -> None:
-        self.folder, self.parts, self.dropped = folder, 0, Counter[str]()
-        self.position: Position = ()
-        """Where the source goes on; empty where it is read from its start."""
-        self.seen = b""
-        """Digests of the documents before."""
-        self._all_seen = True
-        self.sides = [_Side(folder / name) for name in SIDES]
-        self._journal = folder / "journal.jsonl"
-        if not self._goes_on(width):
-            shutil.rmtree(folder, ignore_errors=True)
-            self.parts, self.dropped, self.sides = 0, Counter(), [_Side(folder / name) for name in SIDES]
-        for side in self.sides:
-            side.folder.mkdir(parents=True, exist_ok=True)
-
-    def append(self, parts: Iterator[EncodedPart]) -> Iterator[None]:
-        """Write part after part; between two of them everything on disk agrees."""
-        with contextlib.ExitStack() as stack:
-            files = [
-                tuple(stack.enter_context((s.folder / f"{name}.bin").open("ab")) for name in ("tokens", "starts"))
-                for s in self.sides
-            ]
-            journal = stack.enter_context(self._journal.open("a", encoding="utf-8"))
-            seen = stack.enter_context((self.folder / _SEEN).open("ab"))
-            for part in parts:
-                for side, encoded, (tokens, starts) in zip(self.sides, (part.train, part.held_out), files, strict=True):
-                    side.append(encoded, (tokens, starts))
-                self.parts += 1
-                self.dropped.update(part.dropped)
-                reached = [(s.tokens, s.documents, s.digest.hexdigest()) for s in self.sides]
-                seen.write(part.seen)
-                seen.flush()
-                line = {"parts": self.parts, "sides": reached, "dropped": self.dropped}
-                line |= {"position": part.position if self._all_seen else (), "seen": seen.tell()}
-                journal.write(json.dumps(line) + "\n")
-                journal.flush()
-                yield
+    tokens: int
+    documents: int
+    seen: int
+    sums: tuple[str, str, str]
+    dropped: dict[str, int]
+    position: Position
 
     @property
-    def reasons(self) -> dict[str, int]:
-        """How many documents were left out, by reason; every reason is named."""
-        return {reason: self.dropped[reason] for reason in (TOO_SHORT, DUPLICATE, CONTAMINATED)}
+    def ended(self) -> bool:
+        """Whether the source has nothing behind it."""
+        return self.position == END
 
-    def _goes_on(self, width: int) -> bool:
-        """Cut everything back to the journal's last line that the files agree with; False where there is none."""
-        lines = self._lines()
-        digests = [side.agreeing([line["sides"][n] for line, _ in lines], width) for n, side in enumerate(self.sides)]
-        agreed = min(map(len, digests))
-        if not agreed:
-            return False
-        last, end = lines[agreed - 1]
-        self.parts, self.dropped = last["parts"], Counter(last["dropped"])
-        for side, found, (tokens, documents, _) in zip(self.sides, digests, last["sides"], strict=True):
-            side.cut_back(tokens, documents, found[agreed - 1], width)
-        with self._journal.open("r+b") as journal:
-            journal.truncate(end)
-        self._find_position(tuple(last.get("position", ())), last.get("seen", 0))
-        return True
 
-    def _find_position(self, position: Position, size: int) -> None:
-        """Go on at ``position``, where the digests before it are all there; else this build is never entered in its middle."""
-        self._all_seen = False
-        with contextlib.suppress(OSError), (self.folder / _SEEN).open("r+b") as file:
-            seen = file.read(size)
-            file.truncate(size)
-            if position and len(seen) == size:
-                self.position, self.seen, self._all_seen = position, seen, True
+#: Before the first part.
+NOTHING = Mark(0, 0, 0, ("", "", ""), dict.fromkeys((TOO_SHORT, DUPLICATE, CONTAMINATED), 0), ())
 
-    def _lines(self) -> list[tuple[dict[str, Any], int]]:
-        """The journal's whole lines before the first that cannot be read, each with the byte where it ends."""
-        found, end = [], 0
-        with contextlib.suppress(OSError, ValueError):
-            for line in self._journal.read_bytes().splitlines(keepends=True):
-                end += len(line)
-                if line.endswith(b"\n"):
-                    found.append((json.loads(line), end))
-        return found
+
+def read_marks(folder: Path) -> list[Mark]:
+    """The whole lines of a shard's journal before the first that cannot be read."""
+    return [mark for mark, _ in _lines(folder)]
+
+
+def reaching(marks: Sequence[Mark], tokens: int | None) -> Mark | None:
+    """The first mark with so many ``tokens``, or the source's end; None where the shard does not reach them."""
+    return next((m for m in marks if m.ended or (tokens is not None and m.tokens >= tokens)), None)
+
+
+def open_at(folder: Path, mark: Mark, *, tokenizer_hash: str) -> Shard:
+    """Open a growing shard up to ``mark``.
+
+    Raises:
+        FastdraftError: it is damaged, or made by another tokenizer.
+    """
+
+    def index() -> ShardIndex:
+        header = ShardIndex(**json.loads((folder / _HEADER).read_text()))
+        return replace(
+            header,
+            num_tokens=mark.tokens,
+            num_documents=mark.documents,
+            sha256=mark.sums[0],
+            starts_sha256=mark.sums[1],
+            dropped=mark.dropped,
+            whole=mark.ended,
+        )
+
+    return open_files(folder, index, tokenizer_hash=tokenizer_hash)
 
 
 def build(
-    folders: tuple[Path, Path],
-    building: Path,
+    folder: Path,
     parts: Parts,
     encoder: Encoder,
     *,
@@ -169,85 +99,160 @@ def build(
     tokenizer_hash: str,
     workers: int,
     tokens: int | None = None,
-) -> Generator[Event, None, None]:
-    """Write the training and the held-out shard of ``parts``; stop at the first part that reaches ``tokens``.
+    limit: int | None = None,
+    window: int = 0,
+) -> Generator[tuple[Mark, float], None, None]:
+    """Let the shard in ``folder`` grow to the first part that reaches ``tokens``, or to the source's end.
+
+    The part that reaches ``limit`` is the source's last. Yields the last mark and the tokens/s now and then, and at the end.
 
     Raises:
-        FastdraftError: the disk is full, nothing is left to train on, or nothing is held out.
+        FastdraftError: the disk is full.
     """
+    header = ShardIndex(source, tokenizer_hash, encoder.dtype.name, 0, 0, "", window=window)
     try:
-        state = _Build(building, encoder.dtype.itemsize)
-        yield from _append(state, parts, encoder, source, workers, tokens)
-        if not all(side.documents for side in state.sides):
-            shutil.rmtree(building)
-            raise FastdraftError(_empty_side(source, state))
-        for side, folder in zip(state.sides, folders, strict=True):
-            index = ShardIndex(
-                source=source,
-                tokenizer_hash=tokenizer_hash,
-                dtype=encoder.dtype.name,
-                num_tokens=side.tokens,
-                num_documents=side.documents,
-                sha256=side.digest.hexdigest(),
-                starts_sha256=file_sha256(side.folder / "starts.bin"),
-                dropped=state.reasons,
-            )
-            install(side.folder, folder, index)
-        shutil.rmtree(building)
+        growing = _Growing(folder, header, limit)
+        yield from _grow(growing, parts, encoder, workers, tokens)
     except OSError as error:
         raise FastdraftError(
-            f"The token shards of {source} cannot be written in {building} ({error.strerror or error}). What is finished "
+            f"The token shards of {source} cannot be written in {folder} ({error.strerror or error}). What is finished "
             "is kept; make room on the disk, or move the cache with FASTDRAFT_HOME, and run again."
         ) from error
 
 
-def _append(
-    state: _Build, parts: Parts, encoder: Encoder, source: str, workers: int, limit: int | None
-) -> Generator[Event, None, None]:
-    """Encode and write the parts that are missing."""
-    begin = reported = time.perf_counter()
-    train, held_out = state.sides
-    already = train.tokens + held_out.tokens
+@dataclass
+class _Growing:
+    """The files of a shard, cut back to what they agree on, and the journal's last line of it."""
 
-    def event() -> Tokenized:
-        return Tokenized(
-            source=source,
-            tokens=train.tokens,
-            held_out_tokens=held_out.tokens,
-            total_tokens=limit,
-            documents=train.documents + held_out.documents,
-            dropped=state.reasons,
-            tokens_per_second=(train.tokens + held_out.tokens - already) / (time.perf_counter() - begin),
+    folder: Path
+    header: ShardIndex
+    limit: int | None
+    mark: Mark = field(init=False)
+    seen: bytes = field(init=False)
+    """Digests of the documents that are there."""
+
+    def __post_init__(self) -> None:
+        self._digests = [hashlib.sha256() for _ in _FILES]
+        self.mark, self.seen = NOTHING, b""
+        if not self._goes_on():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            write_atomic(self.folder / _HEADER, json.dumps(asdict(self.header)).encode())
+
+    def append(self, parts: Iterator[EncodedPart]) -> Iterator[Mark]:
+        """Write part after part; between two of them everything on disk agrees."""
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context((self.folder / name).open("ab")) for name in _FILES]
+            journal = stack.enter_context((self.folder / _JOURNAL).open("ab"))
+            for part in parts:
+                starts = self.mark.tokens + np.cumsum(part.lengths) - part.lengths
+                grown = part.tokens.tobytes(), starts.astype(np.int64).tobytes(), part.seen
+                for file, digest, data in zip(files, self._digests, grown, strict=True):
+                    file.write(data)
+                    file.flush()
+                    digest.update(data)
+                self.mark = self._behind(part)
+                journal.write(msgspec.json.encode(self.mark) + b"\n")
+                journal.flush()
+                yield self.mark
+
+    def _behind(self, part: EncodedPart) -> Mark:
+        tokens, starts, seen = (digest.hexdigest() for digest in self._digests)
+        reached = self.mark.tokens + len(part.tokens)
+        return Mark(
+            tokens=reached,
+            documents=self.mark.documents + len(part.lengths),
+            seen=self.mark.seen + len(part.seen),
+            sums=(tokens, starts, seen),
+            dropped=_every_reason(Counter(self.mark.dropped) + part.dropped),
+            position=END if self.limit is not None and reached >= self.limit else part.position,
         )
 
-    if limit is None or train.tokens < limit:
-        encoded = encode_parts(_missing(state, parts), encoder, workers)
+    def _goes_on(self) -> bool:
+        """Cut everything back to the journal's last line that the files agree with; False where there is none."""
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            if ShardIndex(**json.loads((self.folder / _HEADER).read_text())) == self.header:
+                lines = _lines(self.folder)
+                width = np.dtype(self.header.dtype).itemsize
+                found = [self._agreeing(n, [(_sizes(m, width)[n], m.sums[n]) for m, _ in lines]) for n in range(3)]
+                if agreed := min(map(len, found)):
+                    mark, end = lines[agreed - 1]
+                    self._cut_back(mark, end, _sizes(mark, width))
+                    self._digests = [digests[agreed - 1] for digests in found]
+                    return True
+        return False
+
+    def _agreeing(self, number: int, lines: list[tuple[int, str]]) -> list[Any]:
+        """The digest of a file at each of ``lines`` (bytes, SHA-256), while the file agrees with them."""
+        found: list[Any] = []
+        digest = hashlib.sha256()
+        with (self.folder / _FILES[number]).open("rb") as file:
+            for size, sha256 in lines:
+                digest.update(file.read(size - file.tell()))
+                if digest.hexdigest() != sha256:
+                    break
+                found.append(digest.copy())
+        return found
+
+    def _cut_back(self, mark: Mark, end: int, sizes: tuple[int, int, int]) -> None:
+        for name, size in zip((*_FILES, _JOURNAL), (*sizes, end), strict=True):
+            with (self.folder / name).open("r+b") as file:
+                file.truncate(size)
+        self.mark, self.seen = mark, (self.folder / _FILES[2]).read_bytes()
+
+
+def has_files(folder: Path, mark: Mark) -> bool:
+    """Whether the files of a shard are as long as ``mark`` says; a power cut may have left the journal alone."""
+    try:
+        width = np.dtype(json.loads((folder / _HEADER).read_text())["dtype"]).itemsize
+        sizes = [(folder / name).stat().st_size for name in _FILES]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return all(size >= wanted for size, wanted in zip(sizes, _sizes(mark, width), strict=True))
+
+
+def read_seen(folder: Path) -> bytes:
+    """The digests of the documents of a shard."""
+    return (folder / _FILES[2]).read_bytes()
+
+
+def _sizes(mark: Mark, width: int) -> tuple[int, int, int]:
+    return mark.tokens * width, mark.documents * _START_BYTES, mark.seen
+
+
+def _lines(folder: Path) -> list[tuple[Mark, int]]:
+    """The marks of a journal, each with the byte where its line ends."""
+    found, end = [], 0
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        for line in (folder / _JOURNAL).read_bytes().splitlines(keepends=True):
+            end += len(line)
+            if line.endswith(b"\n"):
+                found.append((msgspec.json.decode(line, type=Mark), end))
+    return found
+
+
+def _every_reason(dropped: Counter[str]) -> dict[str, int]:
+    """How many documents were left out, by reason; every reason is named."""
+    return {reason: dropped[reason] for reason in (TOO_SHORT, DUPLICATE, CONTAMINATED)}
+
+
+def _grow(
+    growing: _Growing, parts: Parts, encoder: Encoder, workers: int, tokens: int | None
+) -> Generator[tuple[Mark, float], None, None]:
+    """Encode and write the parts that are missing."""
+    begin = reported = time.perf_counter()
+    already = growing.mark.tokens
+
+    def now() -> tuple[Mark, float]:
+        return growing.mark, (growing.mark.tokens - already) / (time.perf_counter() - begin)
+
+    if reaching([growing.mark], tokens) is None:
+        encoded = encode_parts(parts(growing.mark.position, growing.seen), encoder, workers)
         with contextlib.closing(encoded):
-            for _ in state.append(encoded):
+            for mark in growing.append(encoded):
                 if time.perf_counter() - reported >= _EVENT_SECONDS:
                     reported = time.perf_counter()
-                    yield event()
-                if limit is not None and train.tokens >= limit:
+                    yield now()
+                if reaching([mark], tokens) is not None:
                     break
-    yield event()
-
-
-def _missing(state: _Build, parts: Parts) -> Iterator[Part]:
-    """The parts that are not built yet."""
-    if state.position == END:
-        return iter(())
-    if state.position:
-        return parts(state.position, state.seen)
-    return islice(parts((), b""), state.parts, None)
-
-
-def _empty_side(source: str, state: _Build) -> str:
-    """What to say where one side of a source has no document."""
-    documents = state.sides[0].documents
-    left_out = ", ".join(f"{count:,} {reason}" for reason, count in state.reasons.items())
-    if not documents:
-        return f"Source {source!r} has no document to train on (left out: {left_out}). Add documents, or change its filters."
-    return (
-        f"Source {source!r} has {documents:,} documents and none of them is held out for evaluation (left out: "
-        f"{left_out}). Add documents, or set a smaller held_out under [sources.{source}]."
-    )
+    yield now()

@@ -1,4 +1,4 @@
-"""The sources of a recipe as token shards, made once for a source and a tokenizer and kept in the cache."""
+"""The sources of a recipe as token shards, kept in the cache for a source and a tokenizer, and as long as somebody needed them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ import msgspec
 import numpy as np
 
 from fastdraft_core import places
-from fastdraft_core.data.building import SIDES, build
+from fastdraft_core.data.building import (
+    NOTHING,
+    WINDOW,
+    Mark,
+    build,
+    has_files,
+    open_at,
+    reaching,
+    read_marks,
+    read_seen,
+)
 from fastdraft_core.data.decontamination import Overlap
 from fastdraft_core.data.documents import Document, Filter, Position
 from fastdraft_core.data.download_cache import pinned
@@ -26,14 +36,20 @@ from fastdraft_core.data.sources import documents, read_documents
 from fastdraft_core.data.tokenizer import backend, tokenizer_hash
 from fastdraft_core.data.tokenizing import Encoder, Part, cut_parts, plain
 from fastdraft_core.errors import FastdraftError
-from fastdraft_core.events import Event, Progress
+from fastdraft_core.events import Event, Progress, Tokenized
 from fastdraft_core.formatting import parse_count
 from fastdraft_core.machine.devices import choose_threads
 from fastdraft_core.text_sources import TextSource
 
 _SPARE_TOKENS = 64
+#: The two sides of a source, as their folders are named.
+SIDES = ("train", "held-out")
+#: So many held-out tokens are kept, whatever the budgets: figures of two trainings are of the same text. An evaluation reads 256 rows.
+HELD_OUT_TOKENS = 1 << 19
+#: The same of the whole shards of earlier versions, on which texts of a target may rest that took hours to write.
+_ENCODED_WHOLE = "special tokens in the text are text; one end a document"
 #: How documents become ids; shards that were made in another way are built again.
-_ENCODED = "special tokens in the text are text; one end a document"
+_ENCODED = "special tokens in the text are text; one end a document; segments in a mixed order, a side at a time"
 
 
 @dataclass(frozen=True)
@@ -80,18 +96,34 @@ class Corpus:
             )
         return texts
 
-    def shard(self, name: str, tokenizer: Any, *, held_out: bool) -> Generator[Event, None, Shard]:
-        """Open one side of a source, building both sides first where one is absent. Returns it."""
+    def shard(
+        self, name: str, tokenizer: Any, *, held_out: bool, tokens: int | None = None
+    ) -> Generator[Event, None, Shard]:
+        """Open one side of a source: for training up to where it has ``tokens``, all of them where that is None. Returns it.
+
+        What is missing is tokenized first; what is there stays as it is, so the same ``tokens`` are the same shard for ever.
+
+        Raises:
+            FastdraftError: a document cannot be read, the disk is full, or one side has no document.
+        """
         hashed = tokenizer_hash(tokenizer)
         folders = self.folders(name, hashed)
-        building = places.cache() / "shards" / f"{name}-{self._key(name, hashed)}.building"
 
         def there() -> bool:
-            return all((folder / "index.json").is_file() for folder in folders)
+            return (held_out or _reached(folders[0], tokens)) and _reached(folders[1], HELD_OUT_TOKENS)
 
-        work = self._build(name, tokenizer, hashed, folders, building)
-        yield from alone(building, f"tokenizes {name}", there, work)
-        return open_shard(folders[held_out], tokenizer_hash=hashed)
+        work = self._build(name, tokenizer, hashed, tokens, held_out)
+        yield from alone(
+            places.cache() / "shards" / f"{name}-{self._key(name, hashed)}", f"tokenizes {name}", there, work
+        )
+        mark = reaching(read_marks(folders[held_out]), HELD_OUT_TOKENS if held_out else tokens)
+        assert mark is not None
+        return open_at(folders[held_out], mark, tokenizer_hash=hashed)
+
+    def whole_shard(self, name: str, hashed: str, *, held_out: bool) -> Shard | None:
+        """One side of a source as versions tokenized it that knew whole sources alone; None where that is not in the cache."""
+        folder = places.cache() / "shards" / f"{name}-{SIDES[held_out]}-{self._key(name, hashed, _ENCODED_WHOLE)}"
+        return open_shard(folder, tokenizer_hash=hashed) if (folder / "index.json").is_file() else None
 
     def folders(self, name: str, hashed: str) -> tuple[Path, Path]:
         """Where the training and the held-out shard of a source lie for a tokenizer with this hash."""
@@ -100,36 +132,64 @@ class Corpus:
         return train, held_out
 
     def _build(
-        self, name: str, tokenizer: Any, hashed: str, folders: tuple[Path, Path], building: Path
+        self, name: str, tokenizer: Any, hashed: str, tokens: int | None, held_out_alone: bool
     ) -> Generator[Event, None, None]:
+        """Let the held-out side grow, and the training side unless that is not asked for."""
         yield Progress(what=f"tokenizing {name}")
+        train, held_out = self.folders(name, hashed)
+        aside, before = NOTHING, next(reversed(read_marks(train)), NOTHING)
+        for aside, rate in self._grow(name, tokenizer, hashed, held_out, HELD_OUT_TOKENS, b""):
+            yield _tokenized(name, before, aside, None, rate)
+        if held_out_alone and aside.documents:
+            return
+        limit = self._limit(name)
+        total = min((n for n in (tokens, limit) if n is not None), default=None)
+        # A text that is held out is not trained on, whatever file it comes in.
+        for mark, rate in self._grow(name, tokenizer, hashed, train, tokens, read_seen(held_out)):
+            before = mark
+            yield _tokenized(name, mark, aside, total, rate)
+        if not (before.documents and aside.documents):
+            raise FastdraftError(_empty_side(name, before, aside))
+
+    def _grow(
+        self, name: str, tokenizer: Any, hashed: str, folder: Path, tokens: int | None, never: bytes
+    ) -> Iterator[tuple[Mark, float]]:
+        """Let one side grow to so many ``tokens``, without the documents whose digests are in ``never``."""
         source = self.sources.get(name)
         settings = source or TextSource()
+        held_out = folder.name.startswith(f"{name}-{SIDES[True]}-")
 
         def parts(start: Position, seen: bytes) -> Iterator[Part]:
-            keep = Filter(min_chars=settings.min_chars, deduplicate=settings.deduplicate, seen=seen)
-            return cut_parts(read_documents(name, source, start), keep, settings.held_out)
+            keep = Filter(min_chars=settings.min_chars, deduplicate=settings.deduplicate, seen=never + seen)
+            found = read_documents(name, source, start, held_out=held_out)
+            return cut_parts(found, keep, settings.held_out, held_out=held_out)
 
         text_tokenizer = plain(backend(tokenizer), special_tokens=settings.special_tokens)
         encoder = Encoder(text_tokenizer, tokenizer.eos_token_id, token_dtype(len(tokenizer)), self.evaluation)
-        yield from build(
-            folders,
-            building,
+        return build(
+            folder,
             parts,
             encoder,
             source=name,
             tokenizer_hash=hashed,
             workers=choose_threads(),
-            tokens=None if settings.tokens is None else parse_count(settings.tokens),
+            tokens=tokens,
+            limit=None if held_out else self._limit(name),
+            window=0 if held_out else WINDOW,
         )
 
-    def _key(self, name: str, hashed: str) -> str:
+    def _limit(self, name: str) -> int | None:
+        """The training tokens at which the recipe ends a source."""
+        source = self.sources.get(name)
+        return None if source is None or source.tokens is None else parse_count(source.tokens)
+
+    def _key(self, name: str, hashed: str, encoded: str = _ENCODED) -> str:
         """Names everything that a shard depends on: tokenizer, source, its files, and what is kept out."""
         source = self.sources.get(name)
         files = ""
         if source is not None and source.path is not None:
             files = fingerprint(Path(source.path), source.extensions)
-        whole = [_ENCODED, hashed, _described(source), files, self.evaluation.digest]
+        whole = [encoded, hashed, _described(source), files, self.evaluation.digest]
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -142,13 +202,54 @@ def _described(source: TextSource | None) -> Any:
     return told
 
 
+def _reached(folder: Path, tokens: int | None) -> bool:
+    """Whether the shard is there as far as ``tokens``, with documents in it."""
+    mark = reaching(read_marks(folder), tokens)
+    return mark is not None and mark.documents > 0 and has_files(folder, mark)
+
+
+def _tokenized(name: str, train: Mark, held_out: Mark, total: int | None, rate: float) -> Tokenized:
+    return Tokenized(
+        source=name,
+        tokens=train.tokens,
+        held_out_tokens=held_out.tokens,
+        total_tokens=total,
+        documents=train.documents + held_out.documents,
+        dropped=_left_out(train, held_out),
+        tokens_per_second=rate,
+    )
+
+
+def _left_out(train: Mark, held_out: Mark) -> dict[str, int]:
+    return {reason: train.dropped[reason] + held_out.dropped[reason] for reason in held_out.dropped}
+
+
+def _empty_side(name: str, train: Mark, held_out: Mark) -> str:
+    """What to say where one side of a source has no document."""
+    left_out = ", ".join(f"{count:,} {reason}" for reason, count in _left_out(train, held_out).items())
+    if not train.documents:
+        return (
+            f"Source {name!r} has no document to train on (left out: {left_out}). Add documents, or change its filters."
+        )
+    return (
+        f"Source {name!r} has {train.documents:,} documents and none of them is held out for evaluation (left out: "
+        f"{left_out}). Add documents, or set a smaller held_out under [sources.{name}]."
+    )
+
+
 def kept_shard(name: str, sha256: str, hashed: str, *, held_out: bool) -> Shard | None:
     """The shard in the cache of one side of a source whose tokens have this checksum, whatever became of the source.
 
     Raises:
         FastdraftError: it is damaged, or made by another tokenizer.
     """
-    for index in sorted((places.cache() / "shards").glob(f"{name}-{SIDES[held_out]}-*/index.json")):
+    shards = places.cache() / "shards"
+    for journal in sorted(shards.glob(f"{name}-{SIDES[held_out]}-*/journal.jsonl")):
+        for mark in read_marks(journal.parent):
+            if mark.sums[0] == sha256:
+                return open_at(journal.parent, mark, tokenizer_hash=hashed)
+    # Those that the target wrote, and all that were made before shards grew.
+    for index in sorted(shards.glob(f"{name}-{SIDES[held_out]}-*/index.json")):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             if json.loads(index.read_text())["sha256"] == sha256:
                 return open_shard(index.parent, tokenizer_hash=hashed)

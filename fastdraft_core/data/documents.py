@@ -1,16 +1,17 @@
-"""A document, the side of the split that it is on, and which documents of a stream are kept."""
+"""A document, the side of the split that it is on, in which order a source gives its documents, and which of them are kept."""
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fastdraft_core.errors import FastdraftError
 
-#: A place in a stream of documents that can be entered anywhere: file, piece of the file, rows of the piece.
+#: A place in a source, behind a document: which segment, and how many documents of it were given. Of the hub: round over its
+#: files, file, rows of the piece.
 Position = tuple[int, ...]
 #: One document in this many is held out for evaluation, unless a source says otherwise.
 HELD_OUT_MODULUS = 40
@@ -23,8 +24,7 @@ TOO_SHORT, DUPLICATE, CONTAMINATED = "too short", "duplicate", "contaminated"
 class Document:
     """One text and the file that it came from; ``file`` decides whether it is held out.
 
-    A row of a data set has no file of its own: its ``file`` is a hash of the text. ``position`` is where its stream goes on behind it,
-    and empty where that is read from its start in any case.
+    A row of a data set has no file of its own: its ``file`` is a hash of the text. ``position`` is where its source goes on behind it.
     """
 
     file: str
@@ -51,6 +51,26 @@ def row_document(text: str, position: Position = ()) -> Document:
     return Document(hashlib.sha256(data).hexdigest(), data.decode(), position)
 
 
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a source that can be read by itself, such as a file, under a ``name`` of its own.
+
+    ``read`` gives its documents behind the first so many. Where all of them are of one ``file``, that is known before any is read.
+    """
+
+    name: str
+    read: Callable[[int], Iterator[Document]]
+    file: str = ""
+
+
+def shuffled(segments: Iterable[Segment]) -> list[Segment]:
+    """The segments in an order that is the same everywhere and follows nothing that their names tell.
+
+    A beginning of it is a sample of all, so a source need not be read further than somebody needs it.
+    """
+    return sorted(segments, key=lambda segment: hashlib.sha256(segment.name.encode("utf-8", "replace")).digest())
+
+
 class Filter:
     """Leaves out documents that are too short or that were there before; ``dropped`` counts them by reason.
 
@@ -68,24 +88,28 @@ class Filter:
         self._taken = bytearray()
 
     def take_digests(self) -> bytes:
-        """The digests of the documents that were kept since the last time this was asked, of those that have a position."""
+        """The digests of the documents that were kept since the last time this was asked."""
         taken, self._taken = bytes(self._taken), bytearray()
         return taken
 
     def __call__(self, documents: Iterable[Document]) -> Iterator[Document]:
         """The documents that are kept, in order."""
-        for document in documents:
-            if len(document.text) < self._min_chars:
-                self.dropped[TOO_SHORT] += 1
-            elif self._seen is not None and not self._is_new(self._seen, document):
-                self.dropped[DUPLICATE] += 1
-            else:
-                yield document
+        return filter(self.keeps, documents)
+
+    def keeps(self, document: Document) -> bool:
+        """Whether this document is kept; it is counted, and marked as seen."""
+        if len(document.text) < self._min_chars:
+            self.dropped[TOO_SHORT] += 1
+        elif self._seen is not None and not self._is_new(self._seen, document):
+            self.dropped[DUPLICATE] += 1
+        else:
+            return True
+        return False
 
     def _is_new(self, seen: _Seen, document: Document) -> bool:
         digest = hashlib.blake2b(document.text.encode("utf-8", "replace"), digest_size=_DIGEST_BYTES).digest()
         new = seen.add(digest)
-        if new and document.position:
+        if new:
             self._taken += digest
         return new
 

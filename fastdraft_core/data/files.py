@@ -1,4 +1,7 @@
-"""Documents of local files: text and code by extension, rows of jsonl and parquet. Memory stays constant."""
+"""Documents of local files: text and code by extension, rows of jsonl and parquet. Memory stays constant.
+
+A file of rows is several segments, so that a beginning of the shuffled segments is a sample of a single large file, too.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,13 @@ import json
 import os
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from fastdraft_core.data.documents import Document, row_document
+from fastdraft_core.data.documents import Document, Segment, row_document
 from fastdraft_core.errors import FastdraftError
 
 TEXT = (".txt", ".md", ".rst", ".tex")
@@ -27,6 +33,8 @@ ROWS = (".jsonl", ".jsonl.gz", ".parquet")
 #: A longer text is cut into documents of about this many characters, at the ends of paragraphs or lines.
 PIECE_CHARS = 1 << 14
 _PARQUET_ROWS = 256
+#: A segment of a jsonl file, some 16 thousand tokens; of one above a gigabyte, its 16,384th part.
+_SEGMENT_BYTES, _MOST_SEGMENTS = 1 << 16, 1 << 14
 #: What may stand where a text is looked for.
 _KINDS = {list: "a list", dict: "an object", int: "a number", float: "a number", bool: "a boolean", bytes: "bytes"}
 
@@ -66,24 +74,46 @@ def fingerprint(path: Path, extensions: list[str]) -> str:
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
-def file_documents(path: Path, field: str, extensions: list[str]) -> Iterator[Document]:
-    """Every document of a file or folder, in the order of the file names.
+def file_segments(path: Path, field: str, extensions: list[str]) -> Iterator[Segment]:
+    """Every segment of a file or folder, in the order of the file names; ``field`` is the column of the rows' texts.
 
     Raises:
-        FastdraftError: a file cannot be read, or a row has no text in ``field``; the message says where.
+        FastdraftError: a file cannot be read; reading a segment raises it as well where a row has no text in ``field``.
+            The message says where.
     """
     root = path if path.is_dir() else path.parent
     for file in list_files(path, extensions):
-        with _reading(file):
-            if file.name.lower().endswith(ROWS):
-                rows = _parquet_rows(file, field) if file.suffix.lower() == ".parquet" else _jsonl_rows(file)
-                for where, row in rows:
-                    yield row_document(text_of(row, field, where))
-            else:
-                yield from _text_documents(file, file.relative_to(root).as_posix())
+        name = file.relative_to(root).as_posix()
+        ending = file.name.lower()
+        if ending.endswith(".parquet"):
+            for group in range(_row_groups(file)):
+                yield Segment(f"{name}:{group}", partial(_group_documents, file, field, group))
+        elif ending.endswith(".jsonl"):
+            with _reading(file):
+                size = file.stat().st_size
+            step = max(_SEGMENT_BYTES, -(-size // _MOST_SEGMENTS))
+            for start in range(0, size, step):
+                yield Segment(f"{name}:{start}", partial(_line_documents, file, field, start, start + step))
+        elif ending.endswith(ROWS):
+            yield Segment(name, partial(_line_documents, file, field, 0, None))
+        else:
+            yield Segment(name, partial(_text_documents, file, name))
 
 
-def text_of(row: Any, field: str, where: str) -> str:
+def _group_documents(file: Path, field: str, group: int, skip: int) -> Iterator[Document]:
+    with _reading(file):
+        for where, row in islice(_parquet_rows(file, field, group), skip, None):
+            yield row_document(text_of(row, field, where))
+
+
+def _line_documents(file: Path, field: str, start: int, stop: int | None, skip: int) -> Iterator[Document]:
+    """The rows whose lines begin in ``[start, stop)``, behind the first ``skip``."""
+    with _reading(file):
+        for where, line in islice(_lines(file, start, stop), skip, None):
+            yield row_document(text_of(_parsed(line, where), field, where))
+
+
+def text_of(row: Any, field: str, where: object) -> str:
     """The text of a row; a missing one is empty, and no filter keeps it.
 
     Raises:
@@ -140,39 +170,86 @@ def _json_rows(file: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _jsonl_rows(file: Path) -> Iterator[tuple[str, Any]]:
-    opened = gzip.open if file.suffix.lower() == ".gz" else open
-    with opened(file, "rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            where = f"{file}, line {number},"
-            try:
-                row = json.loads(line)
-            # Lists inside lists by the thousand are JSON, and more than the parser takes.
-            except (ValueError, RecursionError) as error:
-                raise FastdraftError(f"{where} is no JSON ({error}).") from error
-            yield where, row
+    for where, line in _lines(file, 0, None):
+        yield str(where), _parsed(line, where)
 
 
-def _parquet_rows(file: Path, field: str | None = None) -> Iterator[tuple[str, Any]]:
-    """Every row, with its column ``field`` alone where that is named."""
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Where a row stands; its number is counted where somebody asks for it."""
+
+    file: Path
+    offset: int
+
+    def __str__(self) -> str:
+        with _opened(self.file) as stream:
+            number = 1 + stream.read(self.offset).count(b"\n")
+        return f"{self.file}, line {number},"
+
+
+def _opened(file: Path) -> Any:
+    return gzip.open(file, "rb") if file.suffix.lower() == ".gz" else file.open("rb")
+
+
+def _lines(file: Path, start: int, stop: int | None) -> Iterator[tuple[_Line, bytes]]:
+    """The lines that hold something and begin in ``[start, stop)``, and where each stands."""
+    with _opened(file) as stream:
+        if start:
+            # A line that begins before belongs to the segment before.
+            stream.seek(start - 1)
+            start += len(stream.readline()) - 1
+        for line in stream:
+            if stop is not None and start >= stop:
+                return
+            if line.strip():
+                yield _Line(file, start), line
+            start += len(line)
+
+
+def _parsed(line: bytes, where: object) -> Any:
+    try:
+        return json.loads(line)
+    # Lists inside lists by the thousand are JSON, and more than the parser takes.
+    except (ValueError, RecursionError) as error:
+        raise FastdraftError(f"{where} is no JSON ({error}).") from error
+
+
+def _row_groups(file: Path) -> int:
+    with _reading(file), _parquet(file) as table:
+        return int(table.num_row_groups)
+
+
+@contextlib.contextmanager
+def _parquet(file: Path) -> Iterator[Any]:
     import pyarrow
     from pyarrow import parquet
 
     try:
         with parquet.ParquetFile(file) as table:
-            names = table.schema_arrow.names
-            if field is not None and field not in names:
-                text_of(dict.fromkeys(names), field, str(file))
-            for batch in table.iter_batches(_PARQUET_ROWS, columns=None if field is None else [field]):
-                for row in batch.to_pylist():
-                    yield str(file), row
+            yield table
     except pyarrow.ArrowException as error:
         raise FastdraftError(f"{file} cannot be read as parquet ({error}). Mend or remove it.") from error
 
 
-def _text_documents(file: Path, name: str) -> Iterator[Document]:
-    """The text as one document, or as several where it is long; a file that holds no text is passed over."""
+def _parquet_rows(file: Path, field: str | None = None, group: int | None = None) -> Iterator[tuple[str, Any]]:
+    """Every row, or those of one ``group`` of rows; with the column ``field`` alone where that is named."""
+    with _parquet(file) as table:
+        names = table.schema_arrow.names
+        if field is not None and field not in names:
+            text_of(dict.fromkeys(names), field, str(file))
+        groups, columns = None if group is None else [group], None if field is None else [field]
+        for batch in table.iter_batches(_PARQUET_ROWS, row_groups=groups, columns=columns):
+            for row in batch.to_pylist():
+                yield str(file), row
+
+
+def _text_documents(file: Path, name: str, skip: int) -> Iterator[Document]:
+    """The text as one document, or as several where it is long, behind the first ``skip``; a file without text has none."""
+    with _reading(file):
+        yield from islice(_pieces(file, name), skip, None)
+
+
+def _pieces(file: Path, name: str) -> Iterator[Document]:
     with file.open(encoding="utf-8-sig", errors="replace") as stream:
         rest, number = "", 0
         while True:

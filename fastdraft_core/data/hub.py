@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from fastdraft_core.data.documents import Document, Position, row_document
 from fastdraft_core.data.files import text_of
 from fastdraft_core.errors import FastdraftError
@@ -33,7 +35,7 @@ _PIECES = 16
 
 
 def hub_documents(source: TextSource, start: Position = ()) -> Iterator[Document]:
-    """The text of every row of the split, in its order, behind ``start``.
+    """The text of every row of the split behind ``start``, from all its files in turn.
 
     Raises:
         FastdraftError: the data set cannot be reached, or its rows hold no text in ``source.column``.
@@ -43,7 +45,7 @@ def hub_documents(source: TextSource, start: Position = ()) -> Iterator[Document
 
 
 def hub_rows(source: TextSource) -> Iterator[tuple[str, Any]]:
-    """Every row of the split, in its order, and where it stands; nothing of the data set runs as code.
+    """Every row of the split and where it stands, from all its files in turn; nothing of the data set runs as code.
 
     Raises:
         FastdraftError: the data set cannot be reached.
@@ -80,16 +82,23 @@ def _rows(source: TextSource, start: Position) -> Iterator[tuple[Position, Any]]
         ) from error
 
 
-def _rows_behind(rows: Any, file: int, piece: int, read: int) -> Iterator[tuple[Position, Any]]:
-    """The rows of a streamed data set from a place on; files and row groups before it are not touched."""
+def _rows_behind(rows: Any, turn: int, file: int, read: int) -> Iterator[tuple[Position, Any]]:
+    """The rows of a streamed data set from a place on; row groups before it are not touched.
+
+    In each turn every file gives one of its pieces. Files and pieces come in an order that is drawn once for ever, so that a
+    beginning is a sample of the whole.
+    """
     files = rows.num_shards
-    for number in range(file, files):
-        # A file that has row groups becomes one shard for each of them; the footer alone is read for that.
-        groups = rows.shard(num_shards=files, index=number).reshard()
-        pieces = min(_PIECES, groups.num_shards)
-        for part in range(piece, pieces):
-            for count, row in enumerate(groups.shard(num_shards=pieces, index=part), 1):
-                if count > read:
-                    yield (number, part, count), row
+    order = np.random.default_rng(files).permutation(files).tolist()
+    for number in range(turn, _PIECES):
+        for place in range(file, files):
+            # A file that has row groups becomes one shard for each of them; the footer alone is read for that.
+            groups = rows.shard(num_shards=files, index=order[place]).reshard()
+            pieces = min(_PIECES, groups.num_shards)
+            if number < pieces:
+                piece = int(np.random.default_rng([files, order[place]]).permutation(pieces)[number])
+                for count, row in enumerate(groups.shard(num_shards=pieces, index=piece), 1):
+                    if count > read:
+                        yield (number, place, count), row
             read = 0
-        piece = 0
+        file = 0

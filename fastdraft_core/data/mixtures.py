@@ -2,11 +2,13 @@
 
 A source's flat token stream is cut into rows of ``sequence_length + 1`` ids. Every epoch starts
 the cuts at another offset and visits them in another order, both drawn from (seed, source, epoch).
+Where a shard may grow, the order is one within stretches of it, so that rows do not change when it does.
 Rows have one length and documents follow each other in them, so shapes never change.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,11 +39,24 @@ def interleave(weights: list[float], num_rows: int) -> npt.NDArray[np.int16]:
     return sources[np.argsort(positions, kind="stable")]
 
 
+def source_rows(weights: list[float], num_rows: int) -> list[int]:
+    """How many of so many rows each source gives."""
+    return np.bincount(interleave(weights, num_rows), minlength=len(weights)).tolist()
+
+
+def tokens_of_rows(rows: int, sequence_length: int, window: int) -> int:
+    """Tokens of a growing shard in which its first ``rows`` rows lie: whole stretches, and room for the epoch's offset."""
+    length = sequence_length + 1
+    stretch = max(1, window // length)
+    return (-(-rows // stretch) * stretch + 2) * length
+
+
 @dataclass
 class Mixture:
     """Rows of several shards in a fixed order; ``rows(a, b)`` gives rows a to b of the stage.
 
-    ``logits`` are the target's stored probabilities of each shard, where a loss needs them.
+    ``logits`` are the target's stored probabilities of each shard, where a loss needs them. ``before`` are rows of each shard
+    that earlier stages read; this one goes on behind them.
     """
 
     shards: list[Shard]
@@ -50,6 +65,7 @@ class Mixture:
     num_rows: int
     seed: int
     logits: Sequence[TargetLogits] = ()
+    before: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         for shard, weight in zip(self.shards, self.weights, strict=True):
@@ -62,8 +78,8 @@ class Mixture:
         self._within = np.zeros(self.num_rows, dtype=np.int64)
         for source in range(len(self.shards)):
             at = np.flatnonzero(self._source == source)
-            self._within[at] = np.arange(len(at))
-        self._epochs: dict[tuple[int, int], tuple[int, npt.NDArray[np.int64]]] = {}
+            self._within[at] = np.arange(len(at)) + (self.before[source] if self.before else 0)
+        self._stretches: dict[tuple[int, int, int], tuple[int, npt.NDArray[np.int64]]] = {}
 
     def rows(self, start: int, stop: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Ids and loss mask of rows ``start`` to ``stop``, each ``[stop - start, sequence_length + 1]``."""
@@ -99,7 +115,7 @@ class Mixture:
 
     @property
     def epochs(self) -> list[float]:
-        """How many times all rows pass over each source's shard."""
+        """How many times all rows pass over each source's shard, as far as that goes."""
         counts = np.bincount(self._source, minlength=len(self.shards))
         return [float(count / self._per_epoch(source)) if count else 0.0 for source, count in enumerate(counts)]
 
@@ -114,16 +130,27 @@ class Mixture:
         """Source and place of row ``n``."""
         source, within = int(self._source[n]), int(self._within[n])
         length, per_epoch = self.sequence_length + 1, self._per_epoch(source)
-        offset, order = self._epoch(source, within // per_epoch, per_epoch)
-        start = offset + int(order[within % per_epoch]) * length
+        epoch, number = divmod(within, per_epoch)
+        window = self.shards[source].index.window
+        size = max(1, window // length) if window else per_epoch
+        stretch, number = divmod(number, size)
+        first = stretch * size
+        offset, _ = self._stretch(source, epoch, 0, min(size, per_epoch))
+        _, order = self._stretch(source, epoch, stretch, min(size, per_epoch - first))
+        start = offset + (first + int(order[number])) * length
         return source, slice(start, start + length)
 
     def _per_epoch(self, source: int) -> int:
         """Rows of one epoch: one fewer than fit leaves room for the epoch's offset."""
         return len(self.shards[source].tokens) // (self.sequence_length + 1) - 1
 
-    def _epoch(self, source: int, epoch: int, per_epoch: int) -> tuple[int, npt.NDArray[np.int64]]:
-        if (source, epoch) not in self._epochs:
-            rng = np.random.default_rng([self.seed, source, epoch])
-            self._epochs[source, epoch] = int(rng.integers(self.sequence_length)), rng.permutation(per_epoch)
-        return self._epochs[source, epoch]
+    def _stretch(self, source: int, epoch: int, stretch: int, size: int) -> tuple[int, npt.NDArray[np.int64]]:
+        """The order of a stretch of ``size`` rows, and an offset, of which the first stretch's is the epoch's."""
+        key = source, epoch, stretch
+        if key not in self._stretches:
+            shard = self.shards[source].index
+            # Two stages that name their sources in another order must not meet in one stretch.
+            name = zlib.crc32(shard.source.encode()) if shard.window else source
+            rng = np.random.default_rng([self.seed, name, epoch, stretch])
+            self._stretches[key] = int(rng.integers(self.sequence_length)), rng.permutation(size)
+        return self._stretches[key]

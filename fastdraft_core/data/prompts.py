@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,6 +25,9 @@ _CYCLE = 1000
 _INVENTED_TOKENS = 256
 #: A document that begins farther off than this is not gone to.
 _AHEAD = 1 << 14
+#: Tokens of each source that the first prompts are drawn from. Later ones are drawn from the next power of two above so many
+#: times what their prefixes take.
+MATERIAL_TOKENS, _MATERIAL_TIMES = 1 << 18, 8
 #: Stands for a user's words in a template; no template holds it.
 _MARK = "fastdraft-user-words"
 
@@ -112,6 +115,9 @@ class Template:
 class Prefixes:
     """Prefixes of the corpus, half of them from where a document begins; all of a batch have one length.
 
+    ``longer`` gives the shards as far as so many tokens. They grow with the number of prompts, so that early prompts do not
+    depend on how many will be asked for, and late ones do not repeat them.
+
     Raises:
         FastdraftError: a shard is not longer than the longest of ``lengths``.
     """
@@ -120,6 +126,7 @@ class Prefixes:
     weights: list[float]
     lengths: Sequence[int]
     seed: int
+    longer: Callable[[int], list[Shard]] | None = None
 
     def __post_init__(self) -> None:
         for shard in self.shards:
@@ -133,7 +140,10 @@ class Prefixes:
         """As ``Prompts`` says."""
         rng = np.random.default_rng([self.seed, number])
         length = self.lengths[number % len(self.lengths)]
-        drawn = draw_prefixes(self.shards, self.weights, size, length, rng).tolist()
+        shards = self.shards
+        if self.longer and (wanted := _material((number + 1) * size * max(self.lengths))) > MATERIAL_TOKENS:
+            shards = self.longer(wanted)
+        drawn = draw_prefixes(shards, self.weights, size, length, rng).tolist()
         return [Prompt(f"prefix/{number * size + n}", ids) for n, ids in enumerate(drawn)]
 
 
@@ -212,6 +222,11 @@ class Magpie:
             return Prompt(name, [], "contaminated")
         ids = self._template.encode(text)
         return Prompt(name, ids) if len(ids) <= self._limit else Prompt(name, [], "too long")
+
+
+def _material(tokens: int) -> int:
+    """Tokens of a source from which prefixes of so many ``tokens`` are drawn."""
+    return 1 << (_MATERIAL_TIMES * tokens - 1).bit_length()
 
 
 def draw_prefixes(

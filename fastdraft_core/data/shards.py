@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,15 @@ import psutil
 from fastdraft_core.errors import FastdraftError
 
 _EMPTY_SHA256 = hashlib.sha256().hexdigest()
+_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class ShardIndex:
-    """What ``index.json`` says of a shard. ``dropped`` counts documents that were left out, by reason."""
+    """What ``index.json`` says of a shard. ``dropped`` counts documents that were left out, by reason.
+
+    Rows are shuffled within stretches of ``window`` tokens, 0: over all of it. ``whole`` is false where the source has more.
+    """
 
     source: str
     tokenizer_hash: str
@@ -40,6 +44,8 @@ class ShardIndex:
     mask_sha256: str = ""
     starts_sha256: str = _EMPTY_SHA256
     dropped: dict[str, int] = field(default_factory=dict)
+    window: int = 0
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,15 @@ class Shard:
     tokens: npt.NDArray[np.generic]
     mask: npt.NDArray[np.uint8] | None
     starts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
+
+    @property
+    def place(self) -> Path:
+        """A path that stands for these very tokens: what is made of them lies beside it, also where the shard grows."""
+        return (
+            self.folder
+            if not self.index.window
+            else self.folder.with_name(f"{self.folder.name}-{self.index.sha256[:16]}")
+        )
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -130,14 +145,24 @@ def open_shard(folder: Path, *, tokenizer_hash: str) -> Shard:
     Raises:
         FastdraftError: the shard is missing, damaged, or made by another tokenizer.
     """
+    return open_files(
+        folder, lambda: ShardIndex(**json.loads((folder / "index.json").read_text())), tokenizer_hash=tokenizer_hash
+    )
+
+
+def open_files(folder: Path, read_index: Callable[[], ShardIndex], *, tokenizer_hash: str) -> Shard:
+    """Open the files of a shard as far as its index goes, and check them against it.
+
+    Raises:
+        FastdraftError: as ``open_shard``.
+    """
     try:
-        index = ShardIndex(**json.loads((folder / "index.json").read_text()))
-        tokens = _mapped(folder / "tokens.bin", index.dtype)
-        starts = _mapped(folder / "starts.bin", "int64")
-        mask = _mapped(folder / "mask.bin", "uint8") if index.has_mask else None
-        sums = {name: file_sha256(folder / f"{name}.bin") for name in ("tokens", "starts")}
-        if mask is not None:
-            sums["mask"] = file_sha256(folder / "mask.bin")
+        index = read_index()
+        tokens = _mapped(folder / "tokens.bin", index.dtype, index.num_tokens)
+        starts = _mapped(folder / "starts.bin", "int64", index.num_documents)
+        mask = _mapped(folder / "mask.bin", "uint8", index.num_tokens) if index.has_mask else None
+        arrays = {"tokens": tokens, "starts": starts} | ({} if mask is None else {"mask": mask})
+        sums = {name: file_sha256(folder / f"{name}.bin", array.nbytes) for name, array in arrays.items()}
     except (OSError, ValueError, TypeError) as error:
         raise FastdraftError(
             f"Token shard {folder} cannot be read ({error}). Delete the folder and run again to rebuild it."
@@ -156,12 +181,17 @@ def open_shard(folder: Path, *, tokenizer_hash: str) -> Shard:
     return Shard(folder, index, tokens, mask, starts)
 
 
-def file_sha256(path: Path) -> str:
-    """The checksum of a file's bytes, read piece by piece."""
+def file_sha256(path: Path, size: int | None = None) -> str:
+    """The checksum of a file's bytes, or of its first ``size``, read piece by piece."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        if size is None:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        while piece := file.read(min(_PIECE_BYTES, size - file.tell())):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
-def _mapped(path: Path, dtype: str) -> Any:
-    """The file as an array; one of no bytes cannot be mapped."""
-    return np.memmap(path, dtype=dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype=dtype)
+def _mapped(path: Path, dtype: str, size: int) -> Any:
+    """The first ``size`` entries of a file; none cannot be mapped."""
+    return np.memmap(path, dtype=dtype, mode="r", shape=(size,)) if size else np.zeros(0, dtype=dtype)

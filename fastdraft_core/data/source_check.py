@@ -11,7 +11,7 @@ import msgspec
 from fastdraft_core.data.documents import Document, Filter
 from fastdraft_core.data.files import ROWS, list_files
 from fastdraft_core.data.instructions import instruction_files, read_instructions
-from fastdraft_core.data.sources import read_documents
+from fastdraft_core.data.sources import listed_documents
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Glanced
 from fastdraft_core.text_sources import TextSource
@@ -57,7 +57,7 @@ def _files(source: TextSource, instructions: bool) -> list[Path]:
 
 
 def _read(name: str, source: TextSource, instructions: bool) -> Iterator[Document]:
-    return read_instructions(source) if instructions else read_documents(name, source)
+    return read_instructions(source) if instructions else listed_documents(name, source)
 
 
 def _held_out(name: str, found: list[Document], wanted: int) -> int:

@@ -15,11 +15,14 @@ import re
 import sysconfig
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 
-from fastdraft_core.data.documents import Document, Filter, Position
-from fastdraft_core.data.files import file_documents
+from fastdraft_core.data.documents import Document, Filter, Position, Segment, shuffled
+from fastdraft_core.data.files import file_segments
 from fastdraft_core.data.hub import hub_documents
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.text_sources import TextSource
@@ -46,23 +49,52 @@ _MIN_DOCSTRING_CHARS = 80
 _HOLDERS = (ast.stmt, ast.excepthandler, ast.match_case)
 
 
-def read_documents(name: str, source: TextSource | None = None, start: Position = ()) -> Iterator[Document]:
-    """Every document of ``source`` as it lies there, or of the built-in source ``name`` where that is None.
+def read_documents(
+    name: str, source: TextSource | None = None, start: Position = (), *, held_out: bool | None = None
+) -> Iterator[Document]:
+    """Every document of ``source``, or of the built-in source ``name`` where that is None, in one order for ever.
 
-    ``start`` is a position that a document told, behind which to go on.
+    The order mixes what lies side by side. ``start`` is a position that a document told, behind which to go on. Where one
+    side alone is wanted (``held_out``), what is known to hold nothing of it is not read; other documents still come.
 
     Raises:
         FastdraftError: ``name`` is not known, or something cannot be read.
     """
+    if source is not None and source.path is None:
+        return hub_documents(source, start)
+    modulus = (source or TextSource()).held_out
+    return _read_on(shuffled(_segments(name, source)), start, modulus, held_out)
+
+
+def listed_documents(name: str, source: TextSource | None = None) -> Iterator[Document]:
+    """Every document of a source as its files lie there, by name.
+
+    Raises:
+        FastdraftError: as ``read_documents``.
+    """
+    if source is not None and source.path is None:
+        return hub_documents(source)
+    return (document for segment in _segments(name, source) for document in segment.read(0))
+
+
+def _segments(name: str, source: TextSource | None) -> Iterable[Segment]:
     if source is not None:
-        if source.path is None:
-            return hub_documents(source, start)
-        return file_documents(Path(source.path), source.column, source.extensions)
+        return file_segments(Path(str(source.path)), source.column, source.extensions)
     if name not in _SOURCES:
         raise FastdraftError(
             f"Unknown data source {name!r}. Use one of {', '.join(_SOURCES)}, or describe it under [sources.{name}]."
         )
     return _SOURCES[name]()
+
+
+def _read_on(segments: list[Segment], start: Position, modulus: int, held_out: bool | None) -> Iterator[Document]:
+    """The documents behind ``start``, which is the number of a segment and how many documents of it were given."""
+    begun, given = start or (0, 0)
+    for number, segment in enumerate(islice(segments, begun, None), begun):
+        skip = given if number == begun else 0
+        if held_out in (None, Document(segment.file, "").is_held_out(modulus)) or not segment.file:
+            for count, document in enumerate(segment.read(skip), skip + 1):
+                yield replace(document, position=(number, count))
 
 
 def documents(name: str, source: TextSource | None = None, *, held_out: bool) -> Iterator[Document]:
@@ -78,37 +110,48 @@ def documents(name: str, source: TextSource | None = None, *, held_out: bool) ->
             yield document
 
 
-def _code() -> Iterator[Document]:
+def _code() -> Iterator[Segment]:
     for name, path in _standard_library_files():
-        text = _read(path)
-        if text.strip():
-            yield Document(name, text)
+        yield _segment(name, partial(_code_documents, name, path))
 
 
-def _text() -> Iterator[Document]:
+def _text() -> Iterator[Segment]:
     from pydoc_data.topics import topics
 
-    for topic, text in sorted(topics.items()):
-        yield Document(f"pydoc_data.topics:{topic}", text.strip())
-    for name, path in _standard_library_files():
-        yield from _docstrings(name, path)
-    for name, path in _dependency_files(DOCSTRING_ROOTS):
-        yield from _docstrings(name, path)
+    for topic, text in topics.items():
+        name = f"pydoc_data.topics:{topic}"
+        yield _segment(name, partial(list, [Document(name, text.strip())]))
+    for name, path in (*_standard_library_files(), *_dependency_files(DOCSTRING_ROOTS)):
+        yield _segment(name, partial(_docstrings, name, path))
 
 
-_SOURCES = {"code": _code, "text": _text}
+def _segment(file: str, read: Callable[[], list[Document]]) -> Segment:
+    """One file."""
+    return Segment(file, lambda skip: islice(read(), skip, None), file)
 
 
-def _standard_library_files() -> Iterator[tuple[str, Path]]:
+_SOURCES: dict[str, Callable[[], Iterable[Segment]]] = {"code": _code, "text": _text}
+
+
+def _code_documents(name: str, path: Path) -> list[Document]:
+    text = _read(path)
+    return [Document(name, text)] if text.strip() else []
+
+
+@cache
+def _standard_library_files() -> tuple[tuple[str, Path], ...]:
     root = Path(sysconfig.get_paths()["stdlib"])
-    for path in sorted(root.rglob("*.py")):
-        relative = path.relative_to(root)
-        if not _SKIPPED_FOLDERS.intersection(relative.parts):
-            yield relative.as_posix(), path
+    named = ((path.relative_to(root), path) for path in sorted(root.rglob("*.py")))
+    return tuple((name.as_posix(), path) for name, path in named if not _SKIPPED_FOLDERS.intersection(name.parts))
 
 
-def _dependency_files(roots: Iterable[str]) -> Iterator[tuple[str, Path]]:
-    """Python files of the named distributions and, transitively, of what they require."""
+@cache
+def _dependency_files(roots: tuple[str, ...]) -> tuple[tuple[str, Path], ...]:
+    """Python files of the named distributions and, transitively, of what they require; listed once a process."""
+    return tuple(_find_dependency_files(roots))
+
+
+def _find_dependency_files(roots: Iterable[str]) -> Iterator[tuple[str, Path]]:
     pending, done = sorted(roots), set[str]()
     while pending:
         name = re.sub(r"[-_.]+", "-", pending.pop(0)).lower()

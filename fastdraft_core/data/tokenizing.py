@@ -20,8 +20,10 @@ import numpy.typing as npt
 from fastdraft_core.data.decontamination import Overlap
 from fastdraft_core.data.documents import CONTAMINATED, Document, Filter, Position
 
-#: Size of a part: about 150 thousand tokens, a fifth of a second of one core.
-PART_CHARS, PART_DOCUMENTS = 1 << 19, 1 << 14
+#: Size of a part: about 75 thousand tokens, a tenth of a second of one core.
+PART_CHARS, PART_DOCUMENTS = 1 << 18, 1 << 14
+#: A part ends as well where so much text of the other side was passed over: where a build stopped must be known before long.
+PASSED_CHARS = 1 << 24
 #: Documents that are encoded together; an encoding takes many times the memory of its ids.
 _ENCODE_BATCH = 64
 #: The position behind the last part.
@@ -30,37 +32,26 @@ END: Position = (-1,)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Neighbouring documents: the training ones and the held-out ones, and how many before them were left out.
+    """Neighbouring documents of one side of a source, and how many before them were left out.
 
-    Of a stream that can be entered anywhere, ``position`` is where the next part begins, and ``seen`` are the digests of these documents.
+    ``position`` is where the next part begins, and ``seen`` are the digests of these documents.
     """
 
-    train: list[str] = field(default_factory=list)
-    held_out: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
     position: Position = ()
     seen: bytes = b""
 
-    @property
-    def sides(self) -> tuple[list[str], list[str]]:
-        """Training texts, held-out texts."""
-        return self.train, self.held_out
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """One side of a part: the ids of its documents one after the other, and the length of each."""
-
-    tokens: npt.NDArray[np.generic]
-    lengths: npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True, slots=True)
 class EncodedPart:
-    """A part as ids; ``dropped`` counts the documents that were left out, by reason."""
+    """A part as ids: ``tokens`` of its documents one after the other, and the ``lengths`` of these.
 
-    train: Encoded
-    held_out: Encoded
+    ``dropped`` counts the documents that were left out, by reason.
+    """
+
+    tokens: npt.NDArray[np.generic]
+    lengths: npt.NDArray[np.int64]
     dropped: Counter[str]
     position: Position = ()
     seen: bytes = b""
@@ -80,19 +71,17 @@ class Encoder:
 
     def encode(self, part: Part) -> EncodedPart:
         """``part`` as ids."""
-        kept = [[text for text in side if not self.overlap.contaminates(text)] for side in part.sides]
-        contaminated = sum(map(len, part.sides)) - sum(map(len, kept))
-        dropped = part.dropped + Counter({CONTAMINATED: contaminated})
-        train, held_out = (self._side(texts) for texts in kept)
-        return EncodedPart(train, held_out, dropped, part.position, part.seen)
+        kept = [text for text in part.texts if not self.overlap.contaminates(text)]
+        dropped = part.dropped + Counter({CONTAMINATED: len(part.texts) - len(kept)})
+        documents = [np.zeros(0, dtype=self.dtype), *self._ids(kept)]
+        lengths = np.asarray([len(document) for document in documents[1:]], dtype=np.int64)
+        return EncodedPart(np.concatenate(documents), lengths, dropped, part.position, part.seen)
 
-    def _side(self, texts: list[str]) -> Encoded:
-        documents = [np.zeros(0, dtype=self.dtype)]
+    def _ids(self, texts: list[str]) -> Iterator[npt.NDArray[np.generic]]:
         for start in range(0, len(texts), _ENCODE_BATCH):
             for encoding in self.tokenizer.encode_batch_fast(texts[start : start + _ENCODE_BATCH]):
                 ids = encoding.ids if encoding.ids[-1:] == [self.eos] else [*encoding.ids, self.eos]
-                documents.append(np.asarray(ids, dtype=self.dtype))
-        return Encoded(np.concatenate(documents), np.asarray([len(d) for d in documents[1:]], dtype=np.int64))
+                yield np.asarray(ids, dtype=self.dtype)
 
 
 def plain(tokenizer: Any, *, special_tokens: bool = False) -> Any:
@@ -110,18 +99,20 @@ def plain(tokenizer: Any, *, special_tokens: bool = False) -> Any:
     return copied
 
 
-def cut_parts(documents: Iterable[Document], keep: Filter, held_out: int) -> Iterator[Part]:
-    """The documents that ``keep`` keeps, in parts; one file in ``held_out`` is held out."""
-    part, size, before, document = Part(), 0, Counter[str](), None
-    for document in keep(documents):
-        (part.held_out if document.is_held_out(held_out) else part.train).append(document.text)
-        size += len(document.text)
-        if size >= PART_CHARS or sum(map(len, part.sides)) >= PART_DOCUMENTS:
-            part.dropped.update(keep.dropped - before)
-            yield replace(part, position=document.position, seen=keep.take_digests())
-            part, size, before = Part(), 0, keep.dropped.copy()
-    part.dropped.update(keep.dropped - before)
-    yield replace(part, position=END if document is not None and document.position else (), seen=keep.take_digests())
+def cut_parts(documents: Iterable[Document], keep: Filter, modulus: int, *, held_out: bool) -> Iterator[Part]:
+    """The documents of one side that ``keep`` keeps, in parts; one file in ``modulus`` is held out."""
+    part, size, passed, before = Part(), 0, 0, Counter[str]()
+    for document in documents:
+        if document.is_held_out(modulus) != held_out:
+            passed += len(document.text)
+        elif keep.keeps(document):
+            part.texts.append(document.text)
+            size += len(document.text)
+        if size >= PART_CHARS or len(part.texts) >= PART_DOCUMENTS or passed >= PASSED_CHARS:
+            left_out = keep.dropped - before
+            yield replace(part, dropped=left_out, position=document.position, seen=keep.take_digests())
+            part, size, passed, before = Part(), 0, 0, keep.dropped.copy()
+    yield replace(part, dropped=keep.dropped - before, position=END, seen=keep.take_digests())
 
 
 def encode_parts(parts: Iterator[Part], encoder: Encoder, workers: int) -> Generator[EncodedPart, None, None]:

@@ -18,7 +18,7 @@ class Progress(Event, frozen=True):
 
 
 class Tokenized(Event, frozen=True):
-    """A source is being tokenized: so far ``tokens`` for training, of ``total_tokens`` where the recipe sets an end.
+    """A source is being tokenized: so far ``tokens`` for training, of ``total_tokens`` where so many are needed.
 
     ``documents`` are those in the shards, ``dropped`` counts those left out by reason: too short,
     duplicate, contaminated (they overlap with an evaluation prompt). ``tokens_per_second`` is of both sides.
@@ -34,7 +34,10 @@ class Tokenized(Event, frozen=True):
 
 
 class Mixed(Event, frozen=True):
-    """What a stage will read, by source: tokens, and how many times it passes over the source's shard."""
+    """What a stage will read, by source: tokens, and how many times it passes over the source's shard.
+
+    A source that is tokenized in part only, since the stage needs no more of it, has no ``epochs``.
+    """
 
     stage: str
     tokens: dict[str, int]

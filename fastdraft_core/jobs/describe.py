@@ -50,7 +50,8 @@ def describe(event: Event) -> str:
                 f"{event.documents:,} documents{left_out}, {event.tokens_per_second:,.0f} tokens/s"
             )
         case Mixed():
-            parts = (f"{s} {n:,} tokens, {event.epochs[s]:.2f} epochs" for s, n in event.tokens.items())
+            seen = {source: f"{times:.2f} epochs" for source, times in event.epochs.items()}
+            parts = (f"{s} {n:,} tokens, {seen.get(s, 'a part of it')}" for s, n in event.tokens.items())
             return f"{event.stage}: {'; '.join(parts)}"
         case Synthesized():
             left_out = "".join(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from fastdraft_core.models.folders import local_folder
 from fastdraft_core.models.published import known_target
 from fastdraft_core.runtimes.openvino.ir_cache import is_converted
 from fastdraft_core.training.architecture import new_model
+from fastdraft_core.training.budgets import tokens_needed
 from fastdraft_core.training.flops import flops_per_token
 from fastdraft_core.training.loop import StageRun, gradients, prepare_module, read_step, update
 from fastdraft_core.training.losses import MAX_LOGITS, next_token_loss
@@ -102,7 +103,7 @@ def plan(recipe: Recipe, *, only: str | None = None, seconds: float = _SECONDS) 
         device=str(device),
         dtype=str(training_dtype(device.type)).removeprefix("torch."),
         matrix_peak=matrix_peak(device),
-        shard_bytes=_shard_bytes(stages, token_bytes),
+        shard_bytes=_shard_bytes(recipe, stages, token_bytes),
         synthesis_tokens=synthesis,
         synthesis_bytes=synthesis * (_TEXT_BYTES + token_bytes + 1),
         synthesis_tokens_per_second=writing.tokens_per_second if writing else None,
@@ -181,15 +182,17 @@ def _stage(name: str, stage: Stage, shape: Any, speed: Speed, device: torch.devi
     )
 
 
-def _shard_bytes(stages: dict[str, Stage], token_bytes: int) -> dict[str, int]:
-    """Disk for the tokens of each source that its hungriest stage draws; a smaller source is read again and takes less."""
+def _shard_bytes(recipe: Recipe, stages: Iterable[str], token_bytes: int) -> dict[str, int]:
+    """Disk for the tokens of each source that its last stage needs; a smaller source is read again and takes less."""
     most: dict[str, int] = {}
-    for stage in stages.values():
-        whole = sum(stage.sources.values())
-        for source, weight in stage.sources.items():
+    for name in stages:
+        for source in recipe.stages[name].sources:
             if source != TARGET_SOURCE:
-                drawn = round(parse_count(stage.tokens) * weight / whole) * token_bytes
-                most[source] = max(most.get(source, 0), drawn)
+                needed = tokens_needed(recipe, name, source)
+                described = recipe.sources.get(source)
+                if described is not None and described.tokens is not None:
+                    needed = min(needed, parse_count(described.tokens))
+                most[source] = max(most.get(source, 0), needed * token_bytes)
     return most
 
 

@@ -29,6 +29,7 @@ from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import Checkpointed, Event, Mixed, Progress
 from fastdraft_core.models.catalog import resolve
 from fastdraft_core.models.draft_vocab import DraftVocab
+from fastdraft_core.training.budgets import read_before, tokens_needed
 from fastdraft_core.training.checkpoints import load_trainer
 from fastdraft_core.training.evaluation import Reference, make_reference, make_texts
 from fastdraft_core.training.folders import last_checkpoint, stage_folder
@@ -137,7 +138,7 @@ def _run_stage(
             if source == TARGET_SOURCE and accelerator.num_processes > 1 and (source, held_out) not in begun:
                 together = write_together(accelerator, recipe, corpus, tokenizer, held_out=held_out)
                 yield from stop.drop(together)
-            shard = _shard(recipe, corpus, source, tokenizer, accelerator.device, begun, held_out=held_out)
+            shard = _shard(recipe, name, corpus, source, tokenizer, accelerator.device, begun, held_out=held_out)
             shards[source, held_out] = yield from stop.drop(first_alone(accelerator, shard))
         _check_held_out(recipe, stage, source, shards[source, True])
         check_same(accelerator, {source: shards[source, False].index.sha256})
@@ -151,7 +152,8 @@ def _run_stage(
     def mixture(held_out: bool, sources: dict[str, float], rows: int) -> Mixture:
         opened = [shards[source, held_out] for source in sources]
         stored = () if held_out else logits
-        return Mixture(opened, list(sources.values()), stage.sequence_length, rows, recipe.seed, stored)
+        before = [0 if held_out or not s.index.window else read_before(recipe, name, s.index.source) for s in opened]
+        return Mixture(opened, list(sources.values()), stage.sequence_length, rows, recipe.seed, stored, before)
 
     held_out_rows = {
         s: min(_MAX_HELD_OUT_ROWS, len(shards[s, True].tokens) // (stage.sequence_length + 1) - 1)
@@ -162,7 +164,7 @@ def _run_stage(
     yield Mixed(
         stage=name,
         tokens=dict(zip(stage.sources, training.tokens, strict=True)),
-        epochs=dict(zip(stage.sources, training.epochs, strict=True)),
+        epochs={s: n for s, n in zip(stage.sources, training.epochs, strict=True) if shards[s, False].index.whole},
     )
     starting = starting_model(recipe, folder, name, previous, tokenizer, accelerator.device)
     model = yield from stop.drop(starting)
@@ -198,7 +200,8 @@ def _draft_vocab(
         return None
 
     def open_shard(source: str) -> Generator[Event, None, Shard]:
-        return _shard(recipe, corpus, source, tokenizer, device, {}, held_out=False)
+        last = list(recipe.stages)[-1]
+        return _shard(recipe, last, corpus, source, tokenizer, device, {}, held_out=False)
 
     stops = stop_ids(Path(target_path(recipe)), tokenizer, recipe.trust_remote_code)
     return (yield from job_draft_vocab(recipe, folder, open_shard, target_config(recipe).vocab_size, stops))
@@ -247,7 +250,7 @@ def _target_logits(
     recipe: Recipe, shard: Shard, top_k: int, tokenizer: Any, device: Any
 ) -> Generator[Event, None, TargetLogits]:
     """Open the target's probabilities of a shard's tokens, having it score them on ``device`` first. Returns them."""
-    folder = logits_folder(shard.folder, top_k, target_key(Path(target_path(recipe))))
+    folder = logits_folder(shard.place, top_k, target_key(Path(target_path(recipe))))
 
     def store() -> Generator[Event, None, None]:
         yield Progress(what=f"the target reads {shard.index.num_tokens:,} tokens and its probabilities are stored")
@@ -300,6 +303,7 @@ def _begun_with(folder: Path, name: str) -> dict[tuple[str, bool], str]:
 
 def _shard(
     recipe: Recipe,
+    stage: str,
     corpus: Corpus,
     source: str,
     tokenizer: Any,
@@ -308,7 +312,7 @@ def _shard(
     *,
     held_out: bool,
 ) -> Generator[Event, None, Shard]:
-    """Open the shard of one source, making it first where it is absent. Returns it.
+    """Open the shard of one source as far as ``stage`` reads it, making it first where it is absent. Returns it.
 
     A stage that was ``begun`` goes on with the tokens that it has read so far, also where the source was edited since.
     """
@@ -318,7 +322,7 @@ def _shard(
             return kept
     if source == TARGET_SOURCE:
         return (yield from synthetic_shard(recipe, corpus, tokenizer, device, held_out=held_out))
-    return (yield from corpus.shard(source, tokenizer, held_out=held_out))
+    return (yield from corpus.shard(source, tokenizer, held_out=held_out, tokens=tokens_needed(recipe, stage, source)))
 
 
 def check_ahead(recipe: Recipe, folder: Path, tokenizer: Any, only: str | None) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from fastdraft_core import places
 from fastdraft_core.data.corpus import Corpus
 from fastdraft_core.data.locks import alone
 from fastdraft_core.data.openvino_writer import openvino_writer
-from fastdraft_core.data.prompts import Instructions, Magpie, Prefixes, Prompts, Template
+from fastdraft_core.data.prompts import MATERIAL_TOKENS, Instructions, Magpie, Prefixes, Prompts, Template
 from fastdraft_core.data.shards import Shard, open_shard, write_shard
 from fastdraft_core.data.synthesis import (
     Plan,
@@ -50,6 +51,7 @@ class _Material:
 
     shards: list[Shard]
     instructions: dict[str, list[str]]
+    longer: Callable[[int], list[Shard]] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +153,19 @@ def _asked(recipe: Recipe, corpus: Corpus, tokenizer: Any, *, held_out: bool) ->
     section = recipe.synthesis
     assert section is not None
     template = chat_template(recipe, section, tokenizer)
-    material = yield from _material(section, corpus, tokenizer, held_out=held_out)
     hashed, weights = tokenizer_hash(tokenizer), target_key(Path(target_path(recipe)))
     side = "held-out" if held_out else "train"
-    key = _key(section, recipe.seed, material, weights, hashed)
+
+    def names(material: _Material) -> tuple[str, Path]:
+        key = _key(section, recipe.seed, material, weights, hashed)
+        any_length = _key(msgspec.structs.replace(section, tokens=0), recipe.seed, material, weights, hashed)
+        return key, _file(side, key, any_length)
+
+    material = _whole_material(section, corpus, hashed, held_out=held_out)
+    if material is None or not names(material)[1].is_file():
+        material = yield from _material(section, corpus, tokenizer, held_out=held_out)
+    key, file = names(material)
     folder = places.cache() / "shards" / f"target-{side}-{key}"
-    file = _file(side, key, _key(msgspec.structs.replace(section, tokens=0), recipe.seed, material, weights, hashed))
     # Evaluation reads the held-out side with the target itself, and a file goes on as it was begun.
     wanted = 0 if held_out or section.engine == "vllm" else kept_top_k(recipe)
     top_k = begun_with(file).get("top_k", 0) if file.is_file() else min(wanted, len(tokenizer))
@@ -277,13 +286,40 @@ def _plan(recipe: Recipe, asked: _Asked, tokenizer: Any, *, held_out: bool) -> P
     )
 
 
+def _whole_material(section: Synthesis, corpus: Corpus, hashed: str, *, held_out: bool) -> _Material | None:
+    """What an earlier version drew prompts from: a text that was begun with it goes on, since to write it takes longest."""
+    shards = [corpus.whole_shard(name, hashed, held_out=held_out) for name in section.sources]
+    there = [shard for shard in shards if shard is not None]
+    if not there or len(there) < len(shards):
+        return None
+    return _Material(there, _instructions(section, corpus, held_out=held_out), None)
+
+
+def _instructions(section: Synthesis, corpus: Corpus, *, held_out: bool) -> dict[str, list[str]]:
+    return {name: corpus.instructions(name, held_out=held_out) for name in section.instructions}
+
+
 def _material(
     section: Synthesis, corpus: Corpus, tokenizer: Any, *, held_out: bool
 ) -> Generator[Event, None, _Material]:
-    shards = []
-    for source in section.sources:
-        shards.append((yield from corpus.shard(source, tokenizer, held_out=held_out)))
-    return _Material(shards, {name: corpus.instructions(name, held_out=held_out) for name in section.instructions})
+    def opened(tokens: int) -> Generator[Event, None, list[Shard]]:
+        shards = []
+        for source in section.sources:
+            shards.append((yield from corpus.shard(source, tokenizer, held_out=held_out, tokens=tokens)))
+        return shards
+
+    @lru_cache(maxsize=1)
+    def longer(tokens: int) -> list[Shard]:
+        work = opened(tokens)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                found: list[Shard] = end.value
+                return found
+
+    shards = yield from opened(MATERIAL_TOKENS)
+    return _Material(shards, _instructions(section, corpus, held_out=held_out), longer)
 
 
 def _kinds(
@@ -300,7 +336,7 @@ def _kinds(
     kinds: dict[str, Prompts] = {}
     if section.sources:
         sources = list(section.sources.values())
-        kinds["prefixes"] = Prefixes(material.shards, sources, section.prefix_tokens, seed)
+        kinds["prefixes"] = Prefixes(material.shards, sources, section.prefix_tokens, seed, material.longer)
     if section.instructions:
         shares = list(section.instructions.values())
         kinds["instructions"] = Instructions(material.instructions, shares, template, limit, seed)

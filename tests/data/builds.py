@@ -1,7 +1,7 @@
 """A corpus so small that a test tokenizes it, in parts that are smaller still.
 
-Run as a program, ``python -m tests.data.builds FOLDER WORKERS PAUSE``, it builds there and waits after
-PAUSE parts to be killed.
+Run as a program, ``python -m tests.data.builds FOLDER WORKERS PAUSE``, it builds there and waits after PAUSE more parts to be
+killed; it writes the number of documents that it read so far.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Generator, Iterator
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from fastdraft_core.data import building, tokenizing
-from fastdraft_core.data.building import build
+from fastdraft_core.data.building import Mark, build, open_at, reaching, read_marks
 from fastdraft_core.data.decontamination import Overlap
 from fastdraft_core.data.documents import Document, Filter, Position
-from fastdraft_core.data.shards import Shard, open_shard
+from fastdraft_core.data.shards import Shard
 from fastdraft_core.data.tokenizer import train_tokenizer
 from fastdraft_core.data.tokenizing import Encoder, Part, cut_parts, plain
-from fastdraft_core.events import Event, Tokenized
 
 DOCUMENTS = 120
 PROMPT = "an evaluation prompt of more than eight words that must not be trained on by anybody"
@@ -35,41 +35,60 @@ def encoder() -> Encoder:
     return Encoder(plain(tokenizer.backend_tokenizer), EOS, np.dtype(np.uint16), Overlap([PROMPT]))
 
 
-def documents() -> Iterator[Document]:
-    """Numbered documents; each tenth comes twice, one is empty and one holds the prompt."""
+def documents() -> list[Document]:
+    """Numbered documents; each tenth comes twice, one is empty and one holds the prompt. Each tells its position."""
+    found = []
     for n in range(DOCUMENTS):
-        yield Document(f"{n}.txt", f"number {n} " + "one two three " * (n % 7))
+        found.append(Document(f"{n}.txt", f"number {n} " + "one two three " * (n % 7)))
         if n % 10 == 0:
-            yield Document(f"copy-{n}.txt", f"number {n} " + "one two three " * (n % 7))
-    yield Document("empty.txt", "")
-    yield Document("prompt.txt", f"See: {PROMPT}.")
+            found.append(Document(f"copy-{n}.txt", f"number {n} " + "one two three " * (n % 7)))
+    found += [Document("empty.txt", ""), Document("prompt.txt", f"See: {PROMPT}.")]
+    return [replace(document, position=(0, number)) for number, document in enumerate(found, 1)]
 
 
-def parts(start: Position, seen: bytes) -> Iterator[Part]:
-    """The documents in parts of about 400 characters; one in five is held out. Files have no positions."""
-    assert (start, seen) == ((), b"")
+#: The documents that were read, by their places.
+was_read: list[int] = []
+
+
+def _read(start: Position) -> Iterator[Document]:
+    for document in documents()[start[1] if start else 0 :]:
+        was_read.append(document.position[1] - 1)
+        yield document
+
+
+def parts(start: Position, seen: bytes, *, held_out: bool = False) -> Iterator[Part]:
+    """The documents in parts of about 400 characters; one in five is held out."""
     tokenizing.PART_CHARS = 400
-    return cut_parts(documents(), Filter(), 5)
+    return cut_parts(_read(start), Filter(seen=seen), 5, held_out=held_out)
 
 
-def build_stream(folder: Path, *, workers: int = 1, tokens: int | None = None) -> Generator[Event, None, None]:
-    """Build both shards in ``folder``, with an event after each part."""
+def build_stream(
+    folder: Path, *, workers: int = 1, tokens: int | None = None, held_out: bool = False, limit: int | None = None
+) -> Generator[tuple[Mark, float], None, None]:
+    """Build one side in ``folder``, with an event after each part."""
     building._EVENT_SECONDS = 0.0
     return build(
-        (folder / "train", folder / "held-out"),
-        folder / "x.building",
-        parts,
+        folder,
+        partial(parts, held_out=held_out),
         encoder(),
         source="numbers",
         tokenizer_hash="abc",
         workers=workers,
         tokens=tokens,
+        limit=limit,
     )
 
 
-def run(folder: Path, *, workers: int = 1, tokens: int | None = None) -> list[Tokenized]:
-    """The events of a whole build."""
-    return [e for e in build_stream(folder, workers=workers, tokens=tokens) if isinstance(e, Tokenized)]
+def run(folder: Path, *, workers: int = 1, tokens: int | None = None, held_out: bool = False) -> list[Mark]:
+    """The marks that a whole build told."""
+    return [mark for mark, _ in build_stream(folder, workers=workers, tokens=tokens, held_out=held_out)]
+
+
+def opened(folder: Path, tokens: int | None = None) -> Shard:
+    """The shard as far as ``tokens``."""
+    mark = reaching(read_marks(folder), tokens)
+    assert mark is not None
+    return open_at(folder, mark, tokenizer_hash="abc")
 
 
 def main() -> None:
@@ -77,14 +96,9 @@ def main() -> None:
     folder, workers, pause = sys.argv[1:]
     for number, _ in enumerate(build_stream(Path(folder), workers=int(workers)), 1):
         if number == int(pause):
-            sys.stdout.write("ready\n")
+            sys.stdout.write(f"{len(was_read)}\n")
             sys.stdout.flush()
             time.sleep(600)
-
-
-def opened(folder: Path) -> tuple[Shard, Shard]:
-    """Both shards."""
-    return open_shard(folder / "train", tokenizer_hash="abc"), open_shard(folder / "held-out", tokenizer_hash="abc")
 
 
 if __name__ == "__main__":

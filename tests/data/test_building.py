@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,84 +11,102 @@ import numpy as np
 import pytest
 from tokenizers import processors
 
-from fastdraft_core.data import building
-from fastdraft_core.data.building import build
+from fastdraft_core.data import building, tokenizing
+from fastdraft_core.data.building import Mark, has_files, read_marks
 from fastdraft_core.data.decontamination import Overlap
-from fastdraft_core.data.documents import Document, Filter
+from fastdraft_core.data.documents import Filter
 from fastdraft_core.data.tokenizer import train_tokenizer
-from fastdraft_core.data.tokenizing import Encoder, Part, cut_parts, plain
+from fastdraft_core.data.tokenizing import EncodedPart, Encoder, Part, cut_parts, plain
 from fastdraft_core.errors import FastdraftError
-from tests.data.builds import DOCUMENTS, EOS, build_stream, documents, encoder, opened, run
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.data.builds import EOS, PROMPT, build_stream, documents, encoder, opened, run, was_read
 
 
-def sums(folder: Path) -> list[tuple[str, str]]:
+def sums(folder: Path, tokens: int | None = None) -> tuple[str, str]:
     """What tells two builds apart."""
-    return [(s.index.sha256, s.index.starts_sha256) for s in opened(folder)]
+    index = opened(folder, tokens).index
+    return index.sha256, index.starts_sha256
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A build without interruption, on one thread."""
-    folder = tmp_path_factory.mktemp("whole")
+    folder = tmp_path_factory.mktemp("whole") / "shard"
     run(folder)
     return folder
 
 
-def test_every_document_is_in_one_shard_once(whole: Path) -> None:
+@pytest.mark.parametrize("held_out", [False, True])
+def test_every_document_is_in_one_shard_once(tmp_path: Path, held_out: bool) -> None:
     """Ids, ends and starts agree with the tokenizer's own encoding; copies and the prompt are left out."""
+    run(tmp_path / "shard", held_out=held_out)
     tokenizer = encoder().tokenizer
-    expected: dict[bool, list[list[int]]] = {True: [], False: []}
+    texts, expected = set[str](), []
     for document in documents():
-        if document.file.partition(".")[0].isdecimal():
-            expected[document.is_held_out(5)].append([*tokenizer.encode(document.text).ids, EOS])
-    for shard, side in zip(opened(whole), (False, True), strict=True):
-        found = np.split(shard.tokens, shard.starts[1:])
-        assert [d.tolist() for d in found] == expected[side]
-        assert shard.index.num_documents == len(found) > 5
-    assert sum(map(len, expected.values())) == DOCUMENTS
+        if document.is_held_out(5) == held_out and document.text not in {"", f"See: {PROMPT}.", *texts}:
+            texts.add(document.text)
+            expected.append([*tokenizer.encode(document.text).ids, EOS])
+    shard = opened(tmp_path / "shard")
+    assert [d.tolist() for d in np.split(shard.tokens, shard.starts[1:])] == expected
+    assert shard.index.num_documents == len(expected) > 5
 
 
 def test_what_was_left_out_is_counted(whole: Path) -> None:
-    """The account closes: every document is in a shard or counted with its reason."""
-    assert opened(whole)[0].index.dropped == {"too short": 1, "duplicate": 12, "contaminated": 1}
+    """The account closes: every document of a side is in its shard or counted with its reason."""
+    index = opened(whole).index
+    side = [document for document in documents() if not document.is_held_out(5)]
+    assert set(index.dropped) == {"too short", "duplicate", "contaminated"}
+    assert index.num_documents + sum(index.dropped.values()) == len(side)
+    assert index.dropped["duplicate"] > 5
 
 
 def test_threads_change_nothing(tmp_path: Path, whole: Path) -> None:
     """More cores make it faster, not different."""
-    events = run(tmp_path, workers=2)
-    assert sums(tmp_path) == sums(whole)
-    assert events[-1].tokens == opened(whole)[0].index.num_tokens
-    assert events[-1].tokens_per_second > 0
+    told = list(build_stream(tmp_path / "shard", workers=2))
+    assert sums(tmp_path / "shard") == sums(whole)
+    assert told[-1][0].tokens == opened(whole).index.num_tokens
+    assert told[-1][1] > 0
+
+
+def _killed(folder: Path, workers: int, pause: int) -> int:
+    """Build in a process that is killed after some parts; the documents that it read."""
+    command = [sys.executable, "-m", "tests.data.builds", str(folder), str(workers), str(pause)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        read = int(process.stdout.readline())
+        process.kill()
+    return read
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_build_goes_on_where_it_was(tmp_path: Path, whole: Path, workers: int) -> None:
-    """kill -9 half way: nothing readable is left, finished parts are kept, and the shards come out the same."""
-    command = [sys.executable, "-m", "tests.data.builds", str(tmp_path), str(workers), "4"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        process.kill()
-    assert not (tmp_path / "train").exists()
-    kept = (tmp_path / "x.building" / "journal.jsonl").read_text().splitlines()
-    events = run(tmp_path)
-    assert len(kept) >= 4
-    assert events[0].tokens > json.loads(kept[-1])["sides"][0][0]
-    assert sums(tmp_path) == sums(whole)
-    assert opened(tmp_path)[0].index.dropped == opened(whole)[0].index.dropped
-    assert not (tmp_path / "x.building").exists()
+def test_a_build_that_is_killed_again_and_again_comes_to_its_end(tmp_path: Path, whole: Path, workers: int) -> None:
+    """kill -9 after every third part: each start goes on behind the last, reads on there, and the shard comes out the same."""
+    folder, reached, kills = tmp_path / "shard", 0, 0
+    parts = len(read_marks(whole))
+    while parts - len(read_marks(folder)) > 3:
+        read = _killed(folder, workers, 3)
+        marks = read_marks(folder)
+        assert marks[-1].tokens > reached
+        # A few parts are read ahead; of what lies before its beginning nothing is.
+        assert read <= len(documents()) - (marks[-4].position[1] if len(marks) > 3 else 0)
+        reached, kills = marks[-1].tokens, kills + 1
+    told = run(folder)
+    assert kills >= 3
+    assert told[0].tokens > reached
+    assert sums(folder) == sums(whole)
+    assert opened(folder).index == opened(whole).index
 
 
-@pytest.mark.parametrize("damage", ["longer", "half a line", "flipped", "no journal", "short", "nonsense"])
+@pytest.mark.parametrize(
+    "damage", ["longer", "half a line", "flipped", "no journal", "short", "nonsense", "no digests", "no header"]
+)
 def test_a_damaged_build_comes_out_right(tmp_path: Path, whole: Path, damage: str) -> None:
-    """Whatever a crash left behind, the shards are those of a run without one."""
-    stream = build_stream(tmp_path)
+    """Whatever a crash left behind, the shard is that of a run without one."""
+    folder = tmp_path / "shard"
+    stream = build_stream(folder)
     for _ in range(3):
         next(stream)
     stream.close()
-    tokens, journal = tmp_path / "x.building/train/tokens.bin", tmp_path / "x.building/journal.jsonl"
+    tokens, journal = folder / "tokens.bin", folder / "journal.jsonl"
     data = tokens.read_bytes()
     if damage == "longer":
         tokens.write_bytes(data + b"\1\2\3")
@@ -101,109 +118,118 @@ def test_a_damaged_build_comes_out_right(tmp_path: Path, whole: Path, damage: st
         journal.unlink()
     elif damage == "short":
         tokens.write_bytes(data[:5])
-    else:
+    elif damage == "nonsense":
         journal.write_text("nonsense\n")
-    run(tmp_path)
-    assert sums(tmp_path) == sums(whole)
+    elif damage == "no digests":
+        (folder / "seen.bin").write_bytes(b"")
+    else:
+        (folder / "header.json").unlink()
+    run(folder)
+    assert sums(folder) == sums(whole)
 
 
 def test_what_comes_behind_a_damaged_line_is_kept(tmp_path: Path, whole: Path) -> None:
     """A line that cannot be read is cut off once; it must not cost every later start the parts behind it."""
-    journal = tmp_path / "x.building/journal.jsonl"
+    folder = tmp_path / "shard"
+    journal = folder / "journal.jsonl"
     for damage in ("nonsense\n", ""):
-        stream = build_stream(tmp_path)
+        stream = build_stream(folder)
         for _ in range(3):
             next(stream)
         stream.close()
         journal.write_text(journal.read_text() + damage)
-    assert [json.loads(line)["parts"] for line in journal.read_text().splitlines()] == [1, 2, 3, 4, 5, 6]
-    run(tmp_path)
-    assert sums(tmp_path) == sums(whole)
+    assert read_marks(folder) == read_marks(whole)[:6]
+    run(folder)
+    assert sums(folder) == sums(whole)
 
 
 def test_a_power_cut_costs_only_what_was_not_on_the_disk(tmp_path: Path, whole: Path) -> None:
     """A journal that reached the disk before the tokens did: the parts whose tokens are there are not read again."""
-    stream = build_stream(tmp_path)
+    folder = tmp_path / "shard"
+    stream = build_stream(folder)
     for _ in range(3):
         next(stream)
     stream.close()
-    folder = tmp_path / "x.building"
-    journal = (folder / "journal.jsonl").read_text().splitlines()
-    with (folder / "train" / "tokens.bin").open("r+b") as tokens:
-        tokens.truncate(2 * json.loads(journal[1])["sides"][0][0] + 3)
-    stream = build_stream(tmp_path)
+    marks = read_marks(folder)
+    with (folder / "tokens.bin").open("r+b") as tokens:
+        tokens.truncate(2 * marks[1].tokens + 3)
+    assert [has_files(folder, mark) for mark in marks] == [True, True, False]
+    was_read.clear()
+    stream = build_stream(folder)
     next(stream)
     stream.close()
-    assert (folder / "journal.jsonl").read_text().splitlines() == journal
-    run(tmp_path)
-    assert sums(tmp_path) == sums(whole)
-
-
-def test_a_build_that_died_while_it_put_the_shards_in_place(
-    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One side in place and the other not: the next run makes both whole."""
-    install = building.install
-
-    def dies(side: Path, folder: Path, index: object) -> None:
-        if folder.name == "held-out":
-            raise KeyboardInterrupt
-        install(side, folder, index)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(building, "install", dies)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path)
-    monkeypatch.undo()
-    run(tmp_path)
-    assert sums(tmp_path) == sums(whole)
+    assert read_marks(folder) == marks
+    assert was_read[0] == marks[1].position[1]
+    run(folder)
+    assert sums(folder) == sums(whole)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_limit_of_tokens_ends_the_build(tmp_path: Path, whole: Path, workers: int) -> None:
-    """tokens = "5B" of FineWeb stops there: the beginning of the whole, reached and not much more."""
-    run(tmp_path, workers=workers, tokens=300)
-    train, complete = opened(tmp_path)[0], opened(whole)[0]
-    assert 300 <= len(train.tokens) < 900 < len(complete.tokens)
-    assert np.array_equal(train.tokens, complete.tokens[: len(train.tokens)])
+def test_a_shard_grows_as_far_as_it_is_needed(tmp_path: Path, whole: Path, workers: int) -> None:
+    """300 tokens of a long source: what lies behind is not read; more of it later goes on there and changes nothing before."""
+    folder = tmp_path / "shard"
+    was_read.clear()
+    run(folder, workers=workers, tokens=300)
+    first, complete = opened(folder, 300), opened(whole)
+    assert 300 <= len(first.tokens) < 900 < len(complete.tokens)
+    # As many parts more as the threads wait with.
+    assert max(was_read) < 0.6 * len(documents())
+    assert not first.index.whole
+    ended = max(was_read)
+    was_read.clear()
+    run(folder, workers=workers, tokens=600)
+    assert was_read[0] <= ended + 1
+    assert was_read[0] >= read_marks(folder)[0].position[1]
+    # Whoever asked for 300 opens the very same, and still reads what was mapped before.
+    assert opened(folder, 300).index == first.index
+    assert np.array_equal(first.tokens, complete.tokens[: len(first.tokens)])
+    was_read.clear()
+    run(folder, tokens=500)
+    assert was_read == []
+    run(folder)
+    assert sums(folder) == sums(whole)
+    assert opened(folder).index.whole
 
 
-def test_a_source_that_holds_nothing_out_says_so(tmp_path: Path) -> None:
-    """Without held-out text nothing can be judged; the message says what to set."""
-    arguments = {"source": "one", "tokenizer_hash": "abc", "workers": 1}
-    for found, words in (
-        ([Document("a", "")], r"no document to train on \(left out: 1 too short"),
-        ([Document("1.txt", "text")], r"set a smaller held_out under \[sources\.one\]"),
-    ):
-        with pytest.raises(FastdraftError, match=words):
-            list(
-                build(
-                    (tmp_path / "a", tmp_path / "b"),
-                    tmp_path / "c",
-                    lambda *_, found=found: cut_parts(found, Filter(), 1000),
-                    encoder(),
-                    **arguments,
-                )
-            )  # type: ignore[arg-type]
+def test_the_recipes_end_of_a_source_is_its_end(tmp_path: Path) -> None:
+    """tokens = "5B" under [sources]: nothing behind it is read, whatever a stage asks for."""
+    for _ in build_stream(tmp_path / "shard", tokens=10_000, limit=300):
+        pass
+    shard = opened(tmp_path / "shard", 10_000)
+    assert 300 <= len(shard.tokens) < 900
+    assert shard.index.whole
 
 
 def test_a_full_disk_is_one_sentence_and_keeps_what_is_finished(
     tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No space left: the reason and the way out; after that the build goes on."""
-    append = building._Side.append
+    behind = building._Growing._behind
     calls = iter(range(100))
 
-    def full(self: object, *arguments: object) -> None:
-        if next(calls) == 7:
+    def full(self: building._Growing, part: EncodedPart) -> Mark:
+        if next(calls) == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
-        append(self, *arguments)  # type: ignore[arg-type]
+        return behind(self, part)
 
-    monkeypatch.setattr(building._Side, "append", full)
+    monkeypatch.setattr(building._Growing, "_behind", full)
     with pytest.raises(FastdraftError, match=r"No space left on device.*run again"):
-        run(tmp_path)
+        run(tmp_path / "shard")
     monkeypatch.undo()
-    run(tmp_path)
-    assert sums(tmp_path) == sums(whole)
+    assert len(read_marks(tmp_path / "shard")) == 3
+    run(tmp_path / "shard")
+    assert sums(tmp_path / "shard") == sums(whole)
+
+
+def test_a_long_way_to_the_next_held_out_document_is_written_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One document in 10,000 is held out: a build that is killed before it finds one must not begin at the start again."""
+    monkeypatch.setattr(tokenizing, "PASSED_CHARS", 1000)
+    found = list(cut_parts(documents(), Filter(), 1 << 30, held_out=True))
+    assert len(found) > 3
+    assert not any(part.texts for part in found)
+    places = [part.position for part in found]
+    assert places[:-1] == sorted(places[:-1])
+    assert places[-1] == tokenizing.END
 
 
 def test_a_special_token_in_a_text_is_text_unless_asked() -> None:
@@ -214,7 +240,7 @@ def test_a_special_token_in_a_text_is_text_unless_asked() -> None:
         encode = Encoder(
             plain(tokenizer.backend_tokenizer, special_tokens=special_tokens), EOS, np.dtype(np.uint16), Overlap()
         )
-        ids = encode.encode(Part([text])).train.tokens.tolist()
+        ids = encode.encode(Part([text])).tokens.tolist()
         assert (ids[0], ids[-1], ids.count(EOS)) == (0, EOS, ends)
         assert tokenizer.decode(ids[1:-1]) == text
 
@@ -227,6 +253,6 @@ def test_a_document_ends_once(tmp_path: Path) -> None:
     backend.post_processor = processors.TemplateProcessing(
         single=single, special_tokens=[("<|bos|>", 0), ("<|eos|>", 1)]
     )
-    encoded = Encoder(plain(backend), EOS, np.dtype(np.uint16), Overlap()).encode(Part(["one", "two"])).train
+    encoded = Encoder(plain(backend), EOS, np.dtype(np.uint16), Overlap()).encode(Part(["one", "two"]))
     assert encoded.tokens.tolist().count(EOS) == 2
     assert [encoded.tokens[n - 1] for n in np.cumsum(encoded.lengths)] == [EOS, EOS]

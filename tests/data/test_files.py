@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from fastdraft_core.data import files
 from fastdraft_core.data.documents import Document
-from fastdraft_core.data.files import file_documents, file_rows, fingerprint
+from fastdraft_core.data.files import file_rows, file_segments, fingerprint
 from fastdraft_core.data.hub import hub_documents
 from fastdraft_core.data.tokenizer import train_tokenizer
 from fastdraft_core.errors import FastdraftError
@@ -25,8 +25,8 @@ SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 def read(path: Path, field: str = "text", *extensions: str) -> list[Document]:
-    """All documents of a path."""
-    return list(file_documents(path, field, list(extensions)))
+    """All documents of a path, in the order of the files."""
+    return [d for segment in file_segments(path, field, list(extensions)) for d in segment.read(0)]
 
 
 def texts(path: Path, field: str = "text", *extensions: str) -> list[str]:
@@ -168,6 +168,34 @@ def test_rows_are_split_by_their_text_alone(tmp_path: Path) -> None:
     sides = [{d.text for d in read(tmp_path / name) if d.held_out} for name in ("a.jsonl", "b.jsonl")]
     assert sides[0] == sides[1]
     assert 1 <= len(sides[0]) <= 30
+
+
+def test_a_large_file_of_rows_is_read_in_any_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first rows are no sample of it: it is cut at the ends of lines, each row is in one segment, each segment goes on anywhere."""
+    rows = [json.dumps({"text": f"story {n} " + "x" * (n % 50)}) for n in range(300)]
+    (tmp_path / "a.jsonl").write_text("\n".join([*rows[:100], "", *rows[100:]]))
+    parquet.write_table(
+        pyarrow.table({"text": [json.loads(row)["text"] for row in rows]}), tmp_path / "b.parquet", row_group_size=20
+    )
+    whole = texts(tmp_path / "a.jsonl")
+    for size in (7, 64, 1000):
+        monkeypatch.setattr(files, "_SEGMENT_BYTES", size)
+        segments = list(file_segments(tmp_path / "a.jsonl", "text", []))
+        assert len(segments) == -(-(tmp_path / "a.jsonl").stat().st_size // size)
+        assert texts(tmp_path / "a.jsonl") == whole
+    assert len(whole) == 300
+    for segment in (*segments, *file_segments(tmp_path / "b.parquet", "text", [])):
+        found = list(segment.read(0))
+        assert [list(segment.read(n)) for n in (1, len(found) // 2)] == [found[1:], found[len(found) // 2 :]]
+    assert texts(tmp_path / "b.parquet") == whole
+
+
+def test_a_bad_line_behind_the_first_segment_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines are counted from the file's beginning, wherever reading began."""
+    monkeypatch.setattr(files, "_SEGMENT_BYTES", 50)
+    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n' * 40 + "not json\n")
+    with pytest.raises(FastdraftError, match=r"a\.jsonl, line 41, is no JSON"):
+        list(list(file_segments(tmp_path, "text", []))[-1].read(0))
 
 
 def test_the_stack_v2_says_what_to_do_instead() -> None:

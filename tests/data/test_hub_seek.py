@@ -11,11 +11,10 @@ import pytest
 from pyarrow import parquet
 
 from fastdraft_core.data import building, hub, tokenizing
-from fastdraft_core.data.building import build
+from fastdraft_core.data.building import Mark, build
 from fastdraft_core.data.documents import Filter, Position
 from fastdraft_core.data.hub import hub_documents
 from fastdraft_core.data.tokenizing import Part, cut_parts
-from fastdraft_core.events import Event
 from fastdraft_core.text_sources import TextSource
 from tests.data.builds import encoder, opened
 
@@ -50,14 +49,11 @@ def opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def stream(folder: Path) -> Generator[Event, None, None]:
+def stream(folder: Path) -> Generator[tuple[Mark, float], None, None]:
     def parts(start: Position, seen: bytes) -> Iterator[Part]:
-        return cut_parts(hub_documents(SOURCE, start), Filter(seen=seen), 5)
+        return cut_parts(hub_documents(SOURCE, start), Filter(seen=seen), 5, held_out=False)
 
-    folders = folder / "train", folder / "held-out"
-    return build(
-        folders, folder / "x.building", parts, encoder(), source="a", tokenizer_hash="abc", workers=1
-    )  # fmt: skip
+    return build(folder, parts, encoder(), source="a", tokenizer_hash="abc", workers=1)
 
 
 def test_positions_lead_to_the_rest_of_the_stream(opens: list[str]) -> None:
@@ -75,7 +71,7 @@ def test_a_build_goes_on_where_the_stream_broke_off(tmp_path: Path, opens: list[
     """The shards are those of a build without a break, duplicates of what was read before the break left out too."""
     for _ in stream(tmp_path / "whole"):
         pass
-    whole, rows = opened(tmp_path / "whole"), len(opens)
+    rows = len(opens)
     broken = stream(tmp_path / "broken")
     for _ in range(parts):
         next(broken)
@@ -84,12 +80,11 @@ def test_a_build_goes_on_where_the_stream_broke_off(tmp_path: Path, opens: list[
     for _ in stream(tmp_path / "broken"):
         pass
     assert 0 < len(opens) <= rows - 9 * parts
-    for shard, other in zip(opened(tmp_path / "broken"), whole, strict=True):
-        assert shard.index == other.index
+    assert opened(tmp_path / "broken").index == opened(tmp_path / "whole").index
 
 
-def test_without_its_digests_a_build_reads_from_the_start(tmp_path: Path, opens: list[str]) -> None:
-    """A power cut that took them costs time, and no document comes twice."""
+def test_without_its_digests_no_document_comes_twice(tmp_path: Path, opens: list[str]) -> None:
+    """A power cut that took them costs time alone."""
     for _ in stream(tmp_path / "whole"):
         pass
     for _ in range(2):
@@ -97,7 +92,19 @@ def test_without_its_digests_a_build_reads_from_the_start(tmp_path: Path, opens:
         for _ in range(4):
             next(broken)
         broken.close()
-        (tmp_path / "broken" / "x.building" / "seen.bin").write_bytes(b"")
+        (tmp_path / "broken" / "seen.bin").write_bytes(b"")
     for _ in stream(tmp_path / "broken"):
         pass
-    assert opened(tmp_path / "broken")[0].index == opened(tmp_path / "whole")[0].index
+    assert opened(tmp_path / "broken").index == opened(tmp_path / "whole").index
+
+
+def test_a_beginning_is_a_sample_of_all_files(opens: list[str]) -> None:
+    """The first file of a data set is no sample of it: its files give a piece each in turn, from places that differ."""
+    every = list(hub_documents(SOURCE))
+    assert len({d.text for d in every}) == len(
+        {f"{n % 3 and file}.{n}" for file in range(FILES) for n in range(GROUPS * ROWS)}
+    )
+    numbers = [int(d.text.split()[1]) for d in every[: FILES * ROWS]]
+    assert {n // 1000 for n in numbers if n % 1000 % 3} == set(range(FILES))
+    pieces = {n % 1000 // ROWS for n in numbers}
+    assert len(pieces) > 1

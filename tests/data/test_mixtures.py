@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastdraft_core.data.mixtures import Mixture, interleave
+from fastdraft_core.data.mixtures import Mixture, interleave, source_rows, tokens_of_rows
 from fastdraft_core.data.shards import Shard, ShardIndex
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.training.processes import row_shares
@@ -94,6 +94,60 @@ def test_epochs_cut_and_order_differently() -> None:
     rows, _ = Mixture([shard(400)], [1.0], LENGTH, 98, seed=1).rows(0, 98)
     assert {int(i) % 8 for i in rows[:49, 0]} != {int(i) % 8 for i in rows[49:, 0]}
     assert Counter(rows[:49, 0].tolist()) != Counter(rows[49:, 0].tolist())
+
+
+def growing(num_tokens: int, window: int) -> Shard:
+    """A shard that may grow further; its ids tell their places."""
+    whole = shard(num_tokens)
+    return dataclasses.replace(whole, index=dataclasses.replace(whole.index, window=window, whole=False))
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 50), st.integers(1, 60), st.integers(0, 40), st.integers(0, 400), st.sampled_from([3, 64, 200]))
+def test_a_larger_budget_changes_no_row(seed: int, num_rows: int, before: int, more: int, window: int) -> None:
+    """What is needed of a source holds all rows of a stage, and they stay the same however far it is tokenized."""
+    needed = tokens_of_rows(before + num_rows, LENGTH, window)
+    first, later = (
+        Mixture([growing(size, window)], [1.0], LENGTH, num_rows, seed, before=[before])
+        for size in (needed, needed + more)
+    )
+    rows = first.rows(0, num_rows)[0]
+    assert np.array_equal(rows, later.rows(0, num_rows)[0])
+    assert len({int(start) for start in rows[:, 0]}) == num_rows
+    if before == 0:
+        longer = Mixture([growing(needed + more, window)], [1.0], LENGTH, min(num_rows + 5, first._per_epoch(0)), seed)
+        assert np.array_equal(longer.rows(0, num_rows)[0], rows)
+
+
+def test_an_epoch_in_stretches_visits_every_row_once() -> None:
+    """The last stretch of a source is a shorter one, and the next epoch orders all of them anew."""
+    rows, _ = Mixture([growing(403, 64)], [1.0], LENGTH, 98, seed=1).rows(0, 98)
+    first, second = np.sort(rows[:49, 0]), np.sort(rows[49:, 0])
+    assert np.all(np.diff(first) == LENGTH + 1)
+    assert np.all(np.diff(second) == LENGTH + 1)
+    assert not np.array_equal(rows[:49, 0] - first[0], rows[49:, 0] - second[0])
+    # Mixed within a stretch, and not across.
+    assert not np.array_equal(rows[:8, 0], np.sort(rows[:8, 0]))
+    assert rows[:8, 0].max() < rows[8:16, 0].min()
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_later_stage_goes_on_where_the_earlier_one_ended(place: int) -> None:
+    """Two small stages must not read the same beginning twice, in whatever place of its list the second names the source."""
+    one = growing(800, 256)
+    earlier = Mixture([one], [1.0], LENGTH, 20, seed=1).rows(0, 20)[0]
+    other = dataclasses.replace(shard(300, first=10_000), index=dataclasses.replace(shard(300).index, source="other"))
+    sources = [one, other] if place == 0 else [other, one]
+    weights = [1.0, 0.0] if place == 0 else [0.0, 1.0]
+    before = [20, 0] if place == 0 else [0, 20]
+    later = Mixture(sources, weights, LENGTH, 20, seed=1, before=before).rows(0, 20)[0]
+    assert not {int(start) for start in earlier[:, 0]} & {int(start) for start in later[:, 0]}
+
+
+def test_rows_of_sources_are_counted_as_they_are_drawn() -> None:
+    """What is tokenized follows from it."""
+    assert source_rows([3.0, 1.0], 40) == [30, 10]
+    assert source_rows([1.0, 0.0], 3) == [3, 0]
 
 
 def test_the_mask_belongs_to_its_row() -> None:

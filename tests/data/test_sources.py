@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import itertools
 from pathlib import Path
 
 import pytest
 
 from fastdraft_core.data import sources
-from fastdraft_core.data.documents import Document
-from fastdraft_core.data.sources import documents
+from fastdraft_core.data.documents import Document, Segment
+from fastdraft_core.data.sources import documents, read_documents
 from fastdraft_core.errors import FastdraftError
+from fastdraft_core.text_sources import TextSource
 
 
 @pytest.fixture(autouse=True)
 def small_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same code over a few packages: the whole corpus takes a minute to read."""
     library = [p for p in sources._standard_library_files() if p[0].startswith(("json/", "logging/", "secrets"))]
-    monkeypatch.setattr(sources, "_standard_library_files", lambda: iter(library))
+    monkeypatch.setattr(sources, "_standard_library_files", lambda: tuple(library))
     monkeypatch.setattr(sources, "DOCSTRING_ROOTS", ("platformdirs", "msgspec"))
 
 
@@ -85,11 +87,50 @@ def test_every_docstring_is_found_in_the_order_of_a_walk(tmp_path: Path) -> None
 
 def test_a_copy_in_a_held_out_file_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same text in a training file and a held-out one stays on the side that came first."""
-    names = (f"file-{i}.py" for i in itertools.count())
-    held_out = next(n for n in names if Document(n, "").held_out)
-    train = next(n for n in names if not Document(n, "").held_out)
-    monkeypatch.setitem(sources._SOURCES, "code", lambda: iter([Document(train, "same"), Document(held_out, "same")]))
-    assert both_sides("code") == ([Document(train, "same")], [])
+    names = [f"file-{i}.py" for i in range(200)]
+    segments = [Segment(n, lambda skip, n=n: iter([Document(n, "same")][skip:]), n) for n in names]  # type: ignore[misc]
+    monkeypatch.setitem(sources._SOURCES, "code", lambda: segments)
+    assert len([*both_sides("code")[0], *both_sides("code")[1]]) == 1
+
+
+@pytest.mark.parametrize("source", ["code", "text"])
+def test_what_is_wanted_of_one_side_is_all_that_is_read(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look for held-out text must not parse every package: what is known to be on the other side is passed over."""
+    opened: list[str] = []
+    read = sources._read
+
+    def noting(path: Path) -> str:
+        opened.append(path.name)
+        return read(path)
+
+    every = [d for d in read_documents(source) if d.held_out]
+    monkeypatch.setattr(sources, "_read", noting)
+    assert list(read_documents(source, held_out=True)) == every
+    assert 0 < len(opened) < len(list(sources._standard_library_files())) / 2
+
+
+@pytest.mark.parametrize("source", ["code", "text"])
+def test_a_source_goes_on_behind_any_document(source: str) -> None:
+    """A killed build enters it where it was, and gets what it would have got."""
+    every = list(read_documents(source))
+    for at in (0, len(every) // 2, len(every) - 1):
+        assert list(read_documents(source, start=every[at].position)) == every[at + 1 :]
+        rest = read_documents(source, start=every[at].position)
+        assert [d.position for d in rest] == [d.position for d in every[at + 1 :]]
+
+
+def test_the_beginning_of_a_source_is_of_all_its_files(tmp_path: Path) -> None:
+    """A small budget reads a beginning; the first files by name are no sample. The order is the same on every machine."""
+    for number in range(100):
+        (tmp_path / f"{number:03}.txt").write_text(f"text {number}")
+    numbers = [int(d.text.split()[1]) for d in read_documents("mine", TextSource(path=str(tmp_path)))]
+    assert sorted(numbers) == list(range(100))
+    assert 30 < sum(numbers[:20]) / 20 < 70
+    assert numbers[:5] == [int(name[:3]) for name in sorted((f"{n:03}.txt" for n in range(100)), key=_digest)[:5]]
+
+
+def _digest(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
 
 
 def test_code_and_its_docstrings_are_on_one_side(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from transformers import LlamaConfig, LlavaConfig
 
+from fastdraft_core.data import prompts
 from fastdraft_core.data.prompts import Prefixes
 from fastdraft_core.data.shards import Shard, open_shard, write_shard
 from fastdraft_core.errors import FastdraftError
@@ -151,6 +152,27 @@ def test_prefixes_begin_where_documents_do(tmp_path: Path) -> None:
     drawn = [prompt.ids for n in range(20) for prompt in Prefixes([shard], [1.0], [8], 3).batch(n, 10)]
     at_beginning = np.mean([ids[0] == 4000 for ids in drawn])
     assert 0.4 < at_beginning < 0.65
+
+
+def test_prompts_do_not_depend_on_how_many_will_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first ones are drawn from a source's beginning alone; later ones, which would repeat them, from ever more of it."""
+    monkeypatch.setattr(prompts, "MATERIAL_TOKENS", 256)
+    (tmp_path / "long").mkdir()
+    short, long = _shard(tmp_path, [40] * 10, 4000), _shard(tmp_path / "long", [40] * 45, 4000)
+    asked: list[int] = []
+
+    def longer(tokens: int) -> list[Shard]:
+        asked.append(tokens)
+        return [long]
+
+    growing = Prefixes([short], [1.0], [8], 3, longer)
+    fixed = Prefixes([short], [1.0], [8], 3)
+    assert growing.batch(0, 4) == fixed.batch(0, 4)
+    assert asked == []
+    late = growing.batch(9, 4)
+    assert late != fixed.batch(9, 4)
+    assert late == Prefixes([long], [1.0], [8], 3).batch(9, 4)
+    assert asked == [4096]
 
 
 def test_a_source_shorter_than_a_prefix_is_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 from fastdraft_core import places
 from fastdraft_core.data import sources
-from fastdraft_core.data.documents import Document
+from fastdraft_core.data.documents import Document, Segment
 from fastdraft_core.errors import FastdraftError
 from fastdraft_core.events import (
     Evaluated,
@@ -45,7 +46,8 @@ def _documents(word: str) -> Iterator[Document]:
 
 @pytest.fixture(autouse=True)
 def _small_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_SOURCES", {k: lambda k=k: _documents(k) for k in ("code", "text")})
+    one = {k: Segment(k, lambda skip, k=k: islice(_documents(k), skip, None)) for k in ("code", "text")}
+    monkeypatch.setattr(sources, "_SOURCES", {k: lambda segment=segment: [segment] for k, segment in one.items()})
 
 
 def _target() -> Recipe:
