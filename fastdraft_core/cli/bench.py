@@ -24,7 +24,7 @@ SCHEMA = "fastdraft.bench/3"
 @options.loading
 def bench(
     target: options.Target,
-    draft: options.Draft = "demo:S",
+    draft: options.Draft = "",
     gamma: Annotated[str, typer.Option(help="Block lengths: 4, 1-8 or 1,3,5.")] = "1-8",
     temperature: options.Temperature = 0.0,
     top_k: options.TopK = 0,
@@ -47,7 +47,7 @@ def bench(
     from fastdraft_core.decoding.sampling import Sampling
 
     wanted, prompts = options.gammas(gamma), options.prompts(task, prompt_file, field)
-    pair = options.load_pair(target, draft, load)
+    pair = options.load_pair(target, options.needed_draft(target, draft), load)
     sampling = Sampling(temperature, top_k, top_p)
     costs = costs_at(pair, prompts, wanted, length, sampling)
     runs = measure(

@@ -52,8 +52,8 @@ def generate(
     mode = mode or ("sd" if draft else "ar")
     if mode not in ("ar", "sd"):
         raise FastdraftError(f"There is no mode {mode!r}; use ar or sd.")
-    if mode == "sd" and not draft:
-        raise FastdraftError("--mode sd needs a draft: add --draft, for example --draft demo:S.")
+    if mode == "sd":
+        draft = options.needed_draft(target, draft)
     text = read_prompt(prompt_file) if prompt_file else prompt
     pair = options.load_pair(target, draft if mode == "sd" else "", load)
     sampling = Sampling(temperature, top_k, top_p)

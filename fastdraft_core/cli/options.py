@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from fastdraft_core.training.recipe import Recipe
 
 Target = Annotated[
-    str, typer.Argument(help="Target: demo, a model folder, a .gguf file, ollama:NAME or a hub id.", show_default=False)
+    str,
+    typer.Argument(
+        help="Target: demo, smollm2, a model folder, a .gguf file, ollama:NAME or a hub id.", show_default=False
+    ),
 ]
 Draft = Annotated[
     str,
     typer.Option(
-        help="Draft: demo:XS, demo:S, demo:M, a model folder, a .gguf file, ollama:NAME or a hub id; @vocab=N behind it scores N ids alone. "
+        help="Draft: demo:XS, demo:S, demo:M, smollm2:S, smollm2:M, a model folder, a .gguf file, ollama:NAME or a hub id; @vocab=N behind it scores N ids alone. "
         "Without training: ngram:2-4 (repeated text), self:int4, self:int8 or self:layers=8 (the target itself), "
         "cascade:ngram:2-4+DRAFT (a lookup before a draft), other:MODEL (another vocabulary)."
     ),
@@ -141,6 +144,22 @@ def loading_steps() -> Iterator[Callable[[str], None]]:
     with talk.status("loading") as status:
         report: Callable[[str], None] = status.update if talk.is_terminal else Occasionally(talk.print)
         yield report
+
+
+def needed_draft(target: str, draft: str) -> str:
+    """``draft``, or the bundled one that ``target`` is shown with.
+
+    Raises:
+        FastdraftError: none is named, and none is bundled.
+    """
+    from fastdraft_core.models.catalog import usual_draft
+
+    if found := draft or usual_draft(target):
+        return found
+    raise FastdraftError(
+        f"No draft of {target} is bundled. Name one with --draft: a model with its vocabulary, or a way that needs no training, "
+        "such as ngram:2-4."
+    )
 
 
 def load_pair(target: str, draft: str, load: LoadOptions) -> Pair:

@@ -31,7 +31,7 @@ _EXACT_KV, _EXACT = "f32", "float32"
 @options.loading
 def verify(
     target: options.Target,
-    draft: options.Draft = "demo:S",
+    draft: options.Draft = "",
     gamma: Annotated[int, typer.Option(min=1, help="Drafted tokens a block.")] = 4,
     length: Annotated[int, typer.Option(min=2, help="New tokens of each greedy comparison.")] = 64,
     temperature: Annotated[float, typer.Option(min=0.01, help="Temperature of the sampled check.")] = 0.6,
@@ -63,7 +63,7 @@ def verify(
     judge = accept_all if inject else JUDGES[verification]
     load = _exactly(load) if exact else load
     prompts = options.prompts(task, prompt_file, field)
-    pair = options.load_pair(target, draft, load)
+    pair = options.load_pair(target, options.needed_draft(target, draft), load)
     if inject:
         talk.print("Every drafted token is being accepted on purpose: both checks below should FAIL.")
     requests = [pair.request(p.text, max_new_tokens=length, sampling=Sampling(), seed=seed) for p in prompts]

@@ -242,7 +242,7 @@ def test_a_damaged_model_is_one_line_and_exit_code_1(
     ("arguments", "words"),
     [
         (["generate", "demo", "--mode", "fast"], "no mode 'fast'"),
-        (["generate", "demo", "--mode", "sd"], "needs a draft"),
+        (["generate", "smollm3", "--mode", "sd"], "No draft of smollm3 is bundled"),
         (["verify", "demo", "--inject", "luck"], "accept-all"),
         (["bench", "demo", "--gamma", "0-3"], "starts at 1"),
         (["bench", "demo", "--gamma", "many"], "not understood"),

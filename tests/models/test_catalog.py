@@ -130,7 +130,7 @@ def test_the_hub_cache_is_listed_by_hub_id(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_bundled_models_can_be_listed() -> None:
-    """A picker without a network still has the bundled pair, target first."""
+    """A picker without a network still has the bundled pair, target first, and the drafts of a target that is to be had."""
     names = [entry.name for entry in catalog.bundled_models()]
-    assert names == ["demo", "demo:XS", "demo:S", "demo:M"]
+    assert names == ["demo", "demo:XS", "demo:S", "demo:M", "smollm2:S", "smollm2:M"]
     assert all(entry.weight_bytes > 1 << 20 for entry in catalog.bundled_models())

@@ -53,7 +53,8 @@ def test_drafts_can_be_off_and_tell_another_vocabulary(tmp_path: Path) -> None:
         places.history(), [write_model(tmp_path / "m" / "fits"), write_model(tmp_path / "m" / "other", 32000)]
     )
     found = {row.title.rpartition("/")[2]: row for row in rows(model_source(drafts=True, vocab_size=4096)(""))}
-    assert list(found) == ["demo:XS", "demo:S", "demo:M", "fits", "other", *OFFERED, "off"]
+    bundled = ["demo:XS", "demo:S", "demo:M", "smollm2:S", "smollm2:M"]
+    assert list(found) == [*bundled, "fits", "other", *OFFERED, "off"]
     assert "the target has another" in found["other"].facts
     assert "another" not in found["fits"].facts
 
