@@ -24,6 +24,8 @@ OWN_TARGETS = (DEMO, SMOLLM2)
 SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 #: Sizes of drafts in their order.
 _SIZES = ("XS", "S", "M")
+#: The drafts that a target is shown with, the first of them that is bundled.
+_SHOWN = {DEMO: ("S",), SMOLLM2: ("M", "S")}
 #: A folder of models is looked through this deep: ``models/owner/model``.
 _DEPTH = 2
 #: More folders than this are no place for models, such as a home or the root of a disk.
@@ -114,9 +116,11 @@ def bundled_drafts(target: str) -> list[str]:
 
 
 def usual_draft(target: str) -> str:
-    """The bundled draft that ``target`` is shown with, S where there is one; empty where it has none."""
+    """The bundled draft that ``target`` is shown with; empty where it has none."""
     drafts = bundled_drafts(target)
-    return f"{target}:S" if f"{target}:S" in drafts else next(iter(drafts), "")
+    return next(
+        (name for size in _SHOWN.get(target, ()) if (name := f"{target}:{size}") in drafts), next(iter(drafts), "")
+    )
 
 
 def is_here(target: str) -> bool:

@@ -175,7 +175,7 @@ def test_a_bundled_draft_of_it_makes_it_the_first_pair(tmp_path: Path, monkeypat
     shutil.copytree(places.assets() / "demo" / "drafts" / "XS", assets / "demo" / "drafts" / "S")
     monkeypatch.setattr(places, "assets", lambda: assets)
     assert first_pair() == ("demo", "demo:S")
-    for size in ("M", "S"):
+    for size in ("S", "M"):
         shutil.copytree(assets / "demo" / "drafts" / "S", assets / SMOLLM2 / "drafts" / size)
         assert first_pair() == (SMOLLM2, f"{SMOLLM2}:{size}")
     shutil.rmtree(target)
