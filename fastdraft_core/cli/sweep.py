@@ -40,7 +40,7 @@ def sweep(
     draft: Annotated[
         list[str] | None,
         typer.Option(
-            help="A draft, or a way to draft such as ngram:2-4; repeatable. Default for demo: all bundled ones."
+            help="A draft, or a way to draft such as ngram:2-4; repeatable. Default: all that are bundled for the target."
         ),
     ] = None,
     gamma: Annotated[str, typer.Option(help="Block lengths: 4, 1-8 or 1,3,5. [default: 1-8]")] = "",
