@@ -16,7 +16,7 @@ from fastdraft_core.machine import limits
 from fastdraft_core.training.recipe import STAGES, ModelShape, Recipe, dump_recipe, load_recipe
 
 #: The recipe whose shape and steps a time is spent with.
-_RECIPES = {TASTE: "demo-tiny", "an hour": "smollm2-S", "a night": "smollm2-M", PAPER: "phi3-mini-50m"}
+_RECIPES = {TASTE: "demo-tiny", "an hour": "smollm2-M", "a night": "smollm2-M", PAPER: "phi3-mini-50m"}
 _SECONDS = {TASTE: 300.0, "an hour": 3600.0, "a night": 8 * 3600.0}
 #: Of the time: tokenizing and judging take the rest.
 _USED = 0.85

@@ -106,6 +106,8 @@ def test_a_conversation_in_a_terminal(chat_pair: tuple[str, str], monkeypatch: p
     assert green in session.output
     until(session, lambda: session.output.rstrip(b" ").endswith(b">"), "the next prompt")
     press(session, b"/help\n", b"/clear")
+    # Between two prompts ctrl-c has nothing to stop, and nothing is said of it.
+    until(session, lambda: session.output.rstrip(b" ").endswith(b">"), "the prompt after the help")
     session.output = b""
     os.write(session.fd, b"\x03")
     see(session, b"/exit leaves")

@@ -24,7 +24,7 @@ from fastdraft_core.export.formats import ExportOptions, export, resize_vocabula
 from fastdraft_core.models.folders import load_tokenizer
 from tests.exports import code, exported, source_of
 from tests.folders import WIDTH, tiny_target, tiny_tokenizer, write_model
-from tests.runtimes.models import small_model
+from tests.runtimes.models import build_model, small_model
 
 LENGTH = 40
 GAMMA = 4
@@ -215,7 +215,7 @@ def test_weights_are_the_source_s_or_the_asked(tmp_path: Path) -> None:
 def test_releases_before_transformers_5_find_what_they_look_for(tmp_path: Path) -> None:
     """They, vLLM and converters read rope_theta, rope_scaling, torch_dtype, and no tokenizer class of release 5."""
     rope = {"rope_type": "linear", "factor": 2.0, "rope_theta": 5e5}
-    model = small_model.__wrapped__("llama", vocab_size=WIDTH, rope_parameters=rope)
+    model = build_model("llama", vocab_size=WIDTH, rope_parameters=rope)
     source = write_model(tmp_path / "source", model)
     folder = exported(source, tmp_path / "out", "hf")
     config = json.loads((folder / "config.json").read_text())

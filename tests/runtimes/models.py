@@ -40,11 +40,11 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 
 def small_model(architecture: str, seed: int = 0, **changes: Any) -> Any:
     """An untrained causal model whose best token still depends on all of its past; the caller's own, to change as it likes."""
-    return deepcopy(_built(architecture, seed, **changes))
+    return deepcopy(_cached(architecture, seed, **changes))
 
 
-@cache
-def _built(architecture: str, seed: int, **changes: Any) -> Any:
+def build_model(architecture: str, seed: int = 0, **changes: Any) -> Any:
+    """As ``small_model``, for changes that cannot be hashed."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.for_model(architecture, **{**_COMMON, **ARCHITECTURES.get(architecture, {}), **changes})
@@ -55,6 +55,9 @@ def _built(architecture: str, seed: int, **changes: Any) -> Any:
         if weights.dim() > 1:
             torch.nn.init.normal_(weights, std=0.15)
     return model
+
+
+_cached = cache(build_model)
 
 
 def noisy(model: Any, share: float, seed: int = 1) -> Any:

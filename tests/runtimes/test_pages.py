@@ -12,7 +12,7 @@ from fastdraft_core.runtimes.base import BlockRuntime
 from fastdraft_core.runtimes.openvino import loading
 from fastdraft_core.runtimes.openvino.loading import OTHER_LOGITS, load_batch, load_ir
 from tests.runtimes.every import EXACT, ir_folder
-from tests.runtimes.models import VOCABULARY, small_model, uncached_logits
+from tests.runtimes.models import VOCABULARY, build_model, small_model, uncached_logits
 
 IDS = torch.randint(3, VOCABULARY, (40,), generator=torch.Generator().manual_seed(3)).tolist()
 
@@ -20,7 +20,7 @@ IDS = torch.randint(3, VOCABULARY, (40,), generator=torch.Generator().manual_see
 def gpt_neo() -> Any:
     """Local windows of eight tokens in every other layer."""
     types = [[["global", "local"], 1]]
-    return small_model.__wrapped__("gpt_neo", num_layers=2, num_heads=4, window_size=8, attention_types=types)
+    return build_model("gpt_neo", num_layers=2, num_heads=4, window_size=8, attention_types=types)
 
 
 @pytest.mark.parametrize("architecture", ["falcon", "mpt", "gpt_neo", "llama"])

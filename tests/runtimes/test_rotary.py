@@ -14,7 +14,7 @@ from fastdraft_core.decoding.speculative import autoregressive, speculative
 from fastdraft_core.runtimes.base import BLOCK_READS, BlockRuntime, Runtime
 from fastdraft_core.runtimes.rotary import rotary_switch, with_rotary_switch
 from tests.runtimes.every import RUNTIMES, on
-from tests.runtimes.models import VOCABULARY, noisy, small_model, uncached_logits
+from tests.runtimes.models import VOCABULARY, build_model, noisy, small_model, uncached_logits
 
 SWITCH = 16
 TOLERANCE = 2e-4
@@ -26,9 +26,7 @@ def model() -> Any:
     factors = dict(short_factor=[1.0, 1.1, 1.2, 1.3], long_factor=[4.0, 7.0, 10.0, 13.0])
     rope = dict(rope_type="longrope", rope_theta=10000.0, original_max_position_embeddings=SWITCH, **factors)
     # Its own cache takes no dictionaries.
-    return small_model.__wrapped__(
-        "phi3", sliding_window=None, original_max_position_embeddings=SWITCH, rope_parameters=rope
-    )
+    return build_model("phi3", sliding_window=None, original_max_position_embeddings=SWITCH, rope_parameters=rope)
 
 
 @cache

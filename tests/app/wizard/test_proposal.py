@@ -55,7 +55,7 @@ def test_budgets_follow_from_the_time_and_the_rates() -> None:
     written, fine = parse_count(made.synthesis.tokens), parse_count(made.ft.tokens if made.ft else 0)
     assert written == pytest.approx(200 * 3600 * 0.85 / 2, rel=0.05)
     assert fine == pytest.approx(4 * written, rel=0.05)
-    assert (made.model.hidden_size, made.model.num_layers, made.model.draft_vocab) == (256, 1, 8192)
+    assert (made.model.hidden_size, made.model.num_layers, made.model.draft_vocab) == (224, 4, 8192)
     assert made.init is not None
     longer, paper = recipe(SMOLLM2, "a night"), recipe(SMOLLM2, PAPER)
     assert longer.synthesis is not None
