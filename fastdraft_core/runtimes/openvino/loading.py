@@ -325,6 +325,9 @@ def _properties(options: OpenVinoOptions) -> dict[str, object]:
             # Scales of a whole block of tokens would let a rejected token change the accepted ones beside it.
             "KEY_CACHE_QUANT_MODE": "BY_TOKEN",
         }
+        if options.dtype == "float32":
+            # Seen with 2026.4 and AMX: what is multiplied by integer weights is rounded to integers too, in pages and not elsewhere.
+            properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
         # Whoever asks for float32 wants it exact. Where bfloat16 is not native, the plugin keeps keys as f32 alone.
         if options.dtype == "float32" or (dtype == "bfloat16" and not native_bf16()):
             kv_precision = kv_precision or "f32"
